@@ -1,0 +1,20 @@
+//! What Sealstream's processes say to each other.
+//!
+//! This is the only crate that names a subject, a stream, a bucket or a message. Three kinds of thing live here:
+//!
+//! * **words**: [`id`], [`stage`], [`proof`]: the nouns that every process shares;
+//! * **texts**: [`subject`], [`message`], [`sector`], [`records`], [`control`]: what is written on a subject or under
+//!   a key, versioned, with golden files that hold the format still;
+//! * **the post office**: [`layout`] creates streams and buckets and reports drift; [`pull`], [`kv`], [`lease`],
+//!   [`artifact`] and [`server`] wrap the client so that its known traps cannot be stepped into.
+//!
+//! It imports nothing else of ours.
+
+pub mod control;
+pub mod id;
+pub mod message;
+pub mod proof;
+pub mod records;
+pub mod sector;
+pub mod stage;
+pub mod subject;
