@@ -309,9 +309,19 @@ pub enum PostWork {
     Snark {
         /// Every proven sector of the partition, ascending.
         sectors: Vec<PostSector>,
-        /// Vanilla proofs, one artifact a place.
-        vanilla: Vec<ArtifactRef>,
+        /// Vanilla proofs, one part a place.
+        vanilla: Vec<VanillaPart>,
     },
+}
+
+/// Vanilla proofs made at one place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VanillaPart {
+    /// The proofs: a JSON array of base64 strings in the order of `sectors`.
+    pub artifact: ArtifactRef,
+    /// The sectors they prove, as [`PostOutcome::Vanilla`] listed them.
+    pub sectors: Vec<SectorNumber>,
 }
 
 /// A sector in a partition.

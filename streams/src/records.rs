@@ -25,6 +25,7 @@ pub struct Claim {
     /// When it was claimed.
     pub claimed_at: Timestamp,
     /// When the holder last said that it is at work; older than [`CLAIM_STALE_MS`] another may take over.
+    /// Zero once the holder has let go: then anybody may take it at once, with the next attempt.
     pub beat_at: Timestamp,
 }
 
