@@ -5,16 +5,29 @@
 //! * **words**: [`id`], [`stage`], [`proof`]: the nouns that every process shares;
 //! * **texts**: [`subject`], [`message`], [`sector`], [`records`], [`control`]: what is written on a subject or under
 //!   a key, versioned, with golden files that hold the format still;
-//! * **the post office**: [`layout`] creates streams and buckets and reports drift; [`pull`], [`kv`], [`lease`],
-//!   [`artifact`] and [`server`] wrap the client so that its known traps cannot be stepped into.
+//! * **the post office**: [`layout`] creates streams and buckets and reports drift; [`nats`], [`pull`], [`kv`],
+//!   [`lease`], [`artifact`], [`call`], [`report`] and [`server`] wrap the client so that its known traps cannot be
+//!   stepped into.
 //!
 //! It imports nothing else of ours.
 
+pub mod artifact;
+pub mod call;
 pub mod control;
+pub mod error;
 pub mod id;
+pub mod kv;
+pub mod layout;
+pub mod lease;
 pub mod message;
+pub mod nats;
 pub mod proof;
+pub mod pull;
 pub mod records;
+pub mod report;
 pub mod sector;
+pub mod server;
 pub mod stage;
 pub mod subject;
+#[cfg(feature = "testing")]
+pub mod testing;
