@@ -1,8 +1,56 @@
 //! A child process with limits, of which every way to end has a name.
+//!
+//! ```text
+//!             start
+//!               │
+//!   ┌────── running ──────┬───────────────┬──────────────┐
+//!   │ exit or signal      │ deadline      │ silence      │ cancel
+//!   │                     ▼               ▼              ▼
+//!   │                    TERM to the group, then `grace`
+//!   │                     │
+//!   ▼                     ▼
+//!  KILL to the group, reap the child, see the group gone ─► JobEnd
+//! ```
+//!
+//! The child leads a process group of its own, so that what it starts is ended with it (a process that moves to another
+//! session escapes; only a cgroup would hold it). The group is killed before the child is reaped: until then the kernel
+//! gives its number to nobody else.
+//!
+//! The child gets this process's environment, nothing on stdin, and its log as stdout and stderr. It does not die with
+//! this process: hours of work are not lost to a restart of its parent.
 
-use std::{ffi::OsString, io, path::PathBuf, time::Duration};
+use std::{
+    ffi::OsString,
+    fmt, io,
+    os::unix::process::ExitStatusExt as _,
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
 
+use rustix::process::Signal;
+use tokio::{
+    process::{Child, Command},
+    signal::unix,
+    time::{Instant, sleep},
+};
 use tokio_util::sync::CancellationToken;
+
+use self::{group::Group, log::Log, silence::Silence};
+
+mod group;
+mod log;
+mod memory;
+mod silence;
+
+/// How long the kernel may take to end what was killed. Only a process stuck in the kernel takes longer.
+const KILL_LIMIT: Duration = Duration::from_secs(10);
+
+/// How often the limits are looked at, at least.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether a killed group is gone.
+const GONE_TICK: Duration = Duration::from_millis(5);
 
 /// What to start, and its limits.
 #[derive(Debug, Clone)]
@@ -15,7 +63,7 @@ pub struct JobSpec {
     pub dir: PathBuf,
     /// Variables it gets besides those of this process.
     pub env: Vec<(OsString, OsString)>,
-    /// Where its stdout and stderr are appended.
+    /// Where its stdout and stderr are appended. Past 16 MiB it starts anew.
     pub stderr: PathBuf,
     /// How long it may take.
     pub deadline: Option<Duration>,
@@ -46,8 +94,25 @@ pub enum JobEnd {
     Silent,
     /// It was asked to end by its cancel token.
     Cancelled,
-    /// Its status could not be read: something else in this process reaped it.
+    /// Its status is unknown: something else in this process reaped it, or the kernel does not let it die.
     Lost,
+}
+
+impl fmt::Display for JobEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited { code } => write!(f, "exited with code {code}"),
+            Self::Crashed { signal } => match Signal::from_named_raw(*signal) {
+                Some(name) => write!(f, "crashed by {name:?}"),
+                None => write!(f, "crashed by signal {signal}"),
+            },
+            Self::OutOfMemory => f.write_str("killed for want of memory"),
+            Self::TimedOut => f.write_str("ended at its deadline"),
+            Self::Silent => f.write_str("ended for its silence"),
+            Self::Cancelled => f.write_str("cancelled"),
+            Self::Lost => f.write_str("ended in an unknown way"),
+        }
+    }
 }
 
 /// A job could not be started.
@@ -73,29 +138,165 @@ pub enum StartError {
     },
 }
 
-/// A child process in a process group of its own. Dropped before it ended, the group is killed.
+/// A child process in a process group of its own. Dropped before its end, the group is killed.
 #[derive(Debug)]
-pub struct Job {}
+pub struct Job {
+    child: Child,
+    group: Group,
+    /// Wakes when any child of this process changes; which one is then asked of the kernel.
+    children: unix::Signal,
+    log: Log,
+    silence: Option<Silence>,
+    deadline: Option<Instant>,
+    grace: Duration,
+    memory: memory::Kills,
+}
 
 impl Job {
     /// Starts it. Must be called within a tokio runtime.
     ///
     /// # Errors
     ///
-    /// The program or its log cannot be opened.
-    pub fn start(_spec: JobSpec) -> Result<Self, StartError> {
-        todo!()
+    /// The log cannot be opened, or the program does not start.
+    pub fn start(spec: JobSpec) -> Result<Self, StartError> {
+        let log_error = |source| StartError::Log { path: spec.stderr.clone(), source };
+        let spawn_error = |source| StartError::Spawn { program: spec.program.clone(), source };
+        let log = Log::open(&spec.stderr).map_err(log_error)?;
+        let (stdout, stderr) = (log.handle().map_err(log_error)?, log.handle().map_err(log_error)?);
+        // Before the child exists, so that its end cannot be missed.
+        let children = unix::signal(unix::SignalKind::child()).map_err(spawn_error)?;
+        let memory = memory::Kills::now();
+        let child = Command::new(&spec.program)
+            .args(&spec.args)
+            .current_dir(&spec.dir)
+            .envs(spec.env.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(stderr)
+            .process_group(0)
+            .spawn()
+            .map_err(spawn_error)?;
+        let group = child
+            .id()
+            .and_then(Group::led_by)
+            .ok_or_else(|| spawn_error(io::Error::other("the child has no process id")))?;
+        let now = Instant::now();
+        Ok(Self {
+            child,
+            group,
+            children,
+            log,
+            silence: spec.silence.map(|(file, limit)| Silence::watch(file, limit, now)),
+            deadline: spec.deadline.map(|limit| now + limit),
+            grace: spec.grace,
+            memory,
+        })
     }
 
     /// Its process id, which is also that of its group.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        todo!()
+        self.group.id()
     }
 
     /// Waits for its end, and sees to it: by itself, by a limit, or by `cancel`. Afterwards no process of its group
-    /// is left.
-    pub async fn wait(self, _cancel: &CancellationToken) -> JobEnd {
-        todo!()
+    /// is left. A child that ends well while it is being ended still counts as ended by the limit: what it left on disk
+    /// says whether it was done.
+    pub async fn wait(mut self, cancel: &CancellationToken) -> JobEnd {
+        let stopped_by = self.watch(cancel).await;
+        if stopped_by.is_some() {
+            self.group.signal(Signal::TERM);
+            self.ended_within(self.grace).await;
+        }
+        let status = self.bury().await;
+        match (stopped_by, status) {
+            (Some(end), _) => end,
+            (None, Some(status)) => self.end_of(status),
+            (None, None) => JobEnd::Lost,
+        }
+    }
+
+    /// The limit that it ran into; `None` when it ended by itself.
+    async fn watch(&mut self, cancel: &CancellationToken) -> Option<JobEnd> {
+        loop {
+            let now = Instant::now();
+            if self.group.leader_has_ended() {
+                return None;
+            }
+            if cancel.is_cancelled() {
+                return Some(JobEnd::Cancelled);
+            }
+            if self.deadline.is_some_and(|deadline| deadline <= now) {
+                return Some(JobEnd::TimedOut);
+            }
+            if self.silence.as_mut().is_some_and(|silence| silence.is_over_limit(now)) {
+                return Some(JobEnd::Silent);
+            }
+            self.log.cut_if_long();
+            let limits = [self.deadline, self.silence.as_ref().map(Silence::runs_out_at)];
+            let next_look = limits.into_iter().flatten().fold(now + TICK, Instant::min);
+            tokio::select! {
+                _ = self.children.recv() => {}
+                () = cancel.cancelled() => {}
+                () = tokio::time::sleep_until(next_look) => {}
+            }
+        }
+    }
+
+    /// Waits for the child's end, so long.
+    async fn ended_within(&mut self, limit: Duration) -> bool {
+        let late = sleep(limit);
+        tokio::pin!(late);
+        loop {
+            if self.group.leader_has_ended() {
+                return true;
+            }
+            tokio::select! {
+                _ = self.children.recv() => {}
+                () = &mut late => return self.group.leader_has_ended(),
+            }
+        }
+    }
+
+    /// Kills what is left of the group, reaps the child, and waits until the kernel has let go of the rest.
+    async fn bury(&mut self) -> Option<ExitStatus> {
+        self.group.signal(Signal::KILL);
+        if !self.ended_within(KILL_LIMIT).await {
+            tracing::error!(pid = self.pid(), "a killed job does not end: it is stuck in the kernel");
+            return None;
+        }
+        // Returns at once: the child is dead and only waits to be reaped.
+        let status =
+            self.child.wait().await.inspect_err(|error| tracing::error!(pid = self.pid(), %error, "reap a job"));
+        let late = Instant::now() + KILL_LIMIT;
+        while !self.group.is_gone() {
+            if Instant::now() >= late {
+                tracing::error!(group = self.pid(), "a killed process group does not end: it is stuck in the kernel");
+                break;
+            }
+            sleep(GONE_TICK).await;
+        }
+        status.ok()
+    }
+
+    fn end_of(&self, status: ExitStatus) -> JobEnd {
+        match (status.code(), status.signal()) {
+            (Some(code), _) => JobEnd::Exited { code },
+            (None, Some(signal)) if signal == Signal::KILL.as_raw() && self.memory.has_risen() => JobEnd::OutOfMemory,
+            (None, Some(signal)) => JobEnd::Crashed { signal },
+            (None, None) => JobEnd::Lost,
+        }
     }
 }
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        // Unreaped, the child still holds the group's number; the runtime reaps it afterwards.
+        if self.child.id().is_some() {
+            self.group.signal(Signal::KILL);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

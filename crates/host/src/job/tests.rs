@@ -1,0 +1,168 @@
+use std::{fs, path::Path};
+
+use tempfile::{TempDir, tempdir};
+
+use super::*;
+
+const LONG: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(100);
+
+fn sh(dir: &TempDir, script: &str) -> JobSpec {
+    JobSpec {
+        program: "/bin/sh".into(),
+        args: vec!["-c".into(), script.into()],
+        dir: dir.path().to_owned(),
+        env: vec![("JOB_WORD".into(), "given".into())],
+        stderr: dir.path().join("stderr.log"),
+        deadline: Some(LONG),
+        silence: None,
+        grace: LONG,
+    }
+}
+
+async fn run(spec: JobSpec) -> JobEnd {
+    Job::start(spec).unwrap().wait(&CancellationToken::new()).await
+}
+
+/// Waits until a file has a whole line, and answers it.
+async fn line_in(path: &Path) -> String {
+    let late = Instant::now() + LONG;
+    loop {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        if let Some(line) = text.strip_suffix('\n') {
+            return line.to_owned();
+        }
+        assert!(Instant::now() < late, "no line in {}, last seen {text:?}", path.display());
+        sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Neither running nor waiting for anything: gone, or dead and unreaped by an init that does not care.
+fn is_dead(pid: &str) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .ok()
+        .is_none_or(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X'])))
+}
+
+#[tokio::test]
+async fn an_exit_has_its_code_and_the_log_both_streams() {
+    let dir = tempdir().unwrap();
+    fs::write(dir.path().join("stderr.log"), "earlier run\n").unwrap();
+    let end = run(sh(&dir, "echo out; echo $JOB_WORD >&2; cat; exit 7")).await;
+    assert_eq!(end, JobEnd::Exited { code: 7 });
+    assert_eq!(fs::read_to_string(dir.path().join("stderr.log")).unwrap(), "earlier run\nout\ngiven\n");
+}
+
+#[tokio::test]
+async fn a_signal_from_elsewhere_is_a_crash() {
+    let dir = tempdir().unwrap();
+    let end = run(sh(&dir, "kill -SEGV $$")).await;
+    assert_eq!(end, JobEnd::Crashed { signal: 11 });
+    assert!(end.to_string().contains("SEGV"), "{end}");
+}
+
+#[tokio::test]
+async fn what_the_child_left_running_ends_with_it() {
+    let dir = tempdir().unwrap();
+    let end = run(sh(&dir, "trap '' TERM; sleep 1000 & echo $! > orphan; exit 3")).await;
+    assert_eq!(end, JobEnd::Exited { code: 3 });
+    let orphan = line_in(&dir.path().join("orphan")).await;
+    assert!(is_dead(&orphan), "process {orphan} was left behind");
+}
+
+#[tokio::test]
+async fn a_cancelled_child_may_tidy_up() {
+    let dir = tempdir().unwrap();
+    let job =
+        Job::start(sh(&dir, "trap 'echo tidied > end; exit 0' TERM; echo ready > ready; while :; do sleep 0.01; done"))
+            .unwrap();
+    let cancel = CancellationToken::new();
+    let ready = dir.path().join("ready");
+    let (end, ()) = tokio::join!(job.wait(&cancel), async {
+        line_in(&ready).await;
+        cancel.cancel();
+    });
+    assert_eq!(end, JobEnd::Cancelled);
+    assert_eq!(line_in(&dir.path().join("end")).await, "tidied");
+}
+
+#[tokio::test]
+async fn a_family_that_ignores_term_is_killed_after_the_grace() {
+    let dir = tempdir().unwrap();
+    let script = "trap '' TERM; sh -c 'echo $$ > child; while :; do sleep 1; done' & echo $$ > parent; wait";
+    let job = Job::start(JobSpec { grace: SHORT, ..sh(&dir, script) }).unwrap();
+    let (pid, cancel) = (job.pid(), CancellationToken::new());
+    let (child, parent) = (dir.path().join("child"), dir.path().join("parent"));
+    let (end, child) = tokio::join!(job.wait(&cancel), async {
+        let child = line_in(&child).await;
+        assert_eq!(line_in(&parent).await, pid.to_string());
+        cancel.cancel();
+        child
+    });
+    assert_eq!(end, JobEnd::Cancelled);
+    assert!(is_dead(&child), "process {child} was left behind");
+    assert!(!Path::new(&format!("/proc/{pid}")).exists(), "the child was not reaped");
+}
+
+#[tokio::test]
+async fn a_deadline_ends_a_job() {
+    let dir = tempdir().unwrap();
+    let end = run(JobSpec { deadline: Some(SHORT), ..sh(&dir, "exec sleep 1000") }).await;
+    assert_eq!(end, JobEnd::TimedOut);
+}
+
+#[tokio::test]
+async fn silence_ends_a_job_and_progress_does_not() {
+    let dir = tempdir().unwrap();
+    let silence = Some((dir.path().join("progress"), Duration::from_millis(500)));
+    // Speaks for twice its limit, then no more.
+    let script =
+        "for i in 1 2 3 4 5 6 7 8 9 10; do echo $i > progress; sleep 0.1; done; echo $i > last; exec sleep 1000";
+    let end = run(JobSpec { silence, ..sh(&dir, script) }).await;
+    assert_eq!(end, JobEnd::Silent);
+    assert_eq!(line_in(&dir.path().join("last")).await, "10");
+}
+
+#[tokio::test]
+async fn an_end_before_the_cancel_counts() {
+    let dir = tempdir().unwrap();
+    let job = Job::start(sh(&dir, "exit 0")).unwrap();
+    let proc = format!("/proc/{}/stat", job.pid());
+    let late = Instant::now() + LONG;
+    while !fs::read_to_string(&proc).unwrap().contains(") Z ") {
+        assert!(Instant::now() < late, "the child does not end");
+        sleep(Duration::from_millis(2)).await;
+    }
+    let cancel = CancellationToken::new();
+    cancel.cancel();
+    assert_eq!(job.wait(&cancel).await, JobEnd::Exited { code: 0 });
+}
+
+#[tokio::test]
+async fn a_dropped_job_leaves_nobody() {
+    let dir = tempdir().unwrap();
+    let job = Job::start(sh(&dir, "trap '' TERM; sleep 1000 & echo $! > child; wait")).unwrap();
+    let child = line_in(&dir.path().join("child")).await;
+    drop(job);
+    let late = Instant::now() + LONG;
+    while !is_dead(&child) {
+        assert!(Instant::now() < late, "process {child} was left behind");
+        sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test]
+async fn many_jobs_at_once_each_learn_their_own_end() {
+    let dir = tempdir().unwrap();
+    let ends = (0..20).map(|code| run(sh(&dir, &format!("exit {code}"))));
+    let ends = futures::future::join_all(ends).await;
+    let want: Vec<_> = (0..20).map(|code| JobEnd::Exited { code }).collect();
+    assert_eq!(ends, want);
+}
+
+#[tokio::test]
+async fn a_missing_program_is_named() {
+    let dir = tempdir().unwrap();
+    let error = Job::start(JobSpec { program: "/nowhere/prover".into(), ..sh(&dir, "") }).unwrap_err();
+    assert_eq!(crate::exit::chain(&error), "start /nowhere/prover: No such file or directory (os error 2)");
+}
