@@ -1,0 +1,73 @@
+//! Why a sector waits for a person. The numbers are stable: runbooks and alerts name them.
+
+use std::fmt;
+
+use streams::sector::{ParkReason, SectorRecord, SectorState};
+
+/// A numbered reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Code {
+    /// One stage failed as often as `attempts_max` allows.
+    AttemptsExhausted,
+    /// An agent met something that only a person can judge.
+    AgentAsks,
+    /// An agent reports that the sector cannot be sealed, and it is already pre-committed.
+    LostAfterPreCommit,
+    /// Files made before the pre-commit must be made again, with the same ticket.
+    RedoAfterPreCommit,
+    /// The sector would have to move to another place.
+    MustMove,
+    /// The miner actor refuses the pre-commit.
+    PreCommitRefused,
+    /// The miner actor refuses the prove-commit.
+    ProveCommitRefused,
+    /// The pre-commit is gone from the chain: expired, or reorganised away.
+    PreCommitGone,
+}
+
+impl Code {
+    /// Every reason.
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 8] = [
+        Self::AttemptsExhausted,
+        Self::AgentAsks,
+        Self::LostAfterPreCommit,
+        Self::RedoAfterPreCommit,
+        Self::MustMove,
+        Self::PreCommitRefused,
+        Self::ProveCommitRefused,
+        Self::PreCommitGone,
+    ];
+
+    /// The number.
+    pub(crate) const fn number(self) -> u16 {
+        match self {
+            Self::AttemptsExhausted => 1001,
+            Self::AgentAsks => 1002,
+            Self::LostAfterPreCommit => 1003,
+            Self::RedoAfterPreCommit => 1004,
+            Self::MustMove => 1005,
+            Self::PreCommitRefused => 2001,
+            Self::ProveCommitRefused => 2002,
+            Self::PreCommitGone => 2003,
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.number().fmt(f)
+    }
+}
+
+/// Parks a sector, keeping what was true. A parked one stays parked for its first reason.
+pub(super) fn park(mut record: SectorRecord, code: Code, text: impl Into<String>) -> SectorRecord {
+    record.state = match record.state {
+        parked @ SectorState::Parked { .. } => parked,
+        was => SectorState::Parked {
+            was: Box::new(was),
+            reason: ParkReason { code: code.number(), text: text.into() },
+        },
+    };
+    record
+}

@@ -1,0 +1,38 @@
+//! Why an event does not count.
+
+use streams::{
+    sector::{MessageRef, SectorState},
+    stage::Stage,
+};
+
+/// An event that changes nothing, and why. Ordinary on a wire that says things twice and late.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refused {
+    /// The state has no arrow for it.
+    #[error("\"{event}\" does not fit a sector that is {state}")]
+    NotNow { event: String, state: &'static str },
+    /// It comes from an earlier generation: another ticket, another cache folder.
+    #[error("{stage} is of generation {found}, the sector is in generation {current}")]
+    OldGeneration { stage: Stage, found: u32, current: u32 },
+    /// It comes from a place that does not hold the sector's files.
+    #[error("{stage} was done at {found}, the sector's files are at {current}")]
+    OtherPlace { stage: Stage, found: String, current: String },
+    /// It is about another message than the one the sector joined.
+    #[error("it is about message {}/{}, the sector joined {}/{}", .found.sender, .found.nonce, .current.sender, .current.nonce)]
+    OtherMessage { found: Box<MessageRef>, current: Box<MessageRef> },
+    /// It says what is recorded already.
+    #[error("{0} is recorded already")]
+    Again(&'static str),
+    /// A prove-commit may not be sent before the replica is in a persistent store.
+    #[error("the replica is not in a persistent store yet")]
+    NotPersisted,
+    /// What a person asked for cannot be undone any more.
+    #[error("{0}")]
+    TooLate(&'static str),
+}
+
+impl Refused {
+    pub(super) fn not_now(event: impl Into<String>, state: &SectorState) -> Self {
+        Self::NotNow { event: event.into(), state: state.name() }
+    }
+}

@@ -1,0 +1,240 @@
+//! One of everything: a record in each state, an event of each kind.
+
+use streams::{
+    id::{AgentId, MinerId, Place, SectorId, SectorNumber, StoreId, Timestamp},
+    message::{ArtifactRef, ClaimRef, Facts, Failure, FailureClass},
+    proof::{Bytes32, Drawn, ProofBytes, SealProof},
+    sector::{
+        MessageRef, ParkReason, Persisted, Piece, Placement, PreCommit, Sealed, SectorRecord, SectorState as S,
+    },
+    stage::Stage,
+};
+
+use crate::sector::{Done, Event, Failed, Landing, OnChain, Rules, park::Code};
+
+pub(crate) const RULES: Rules = Rules { attempts_max: 3 };
+pub(crate) const NOW: Timestamp = Timestamp(1_790_000_000_000);
+
+pub(crate) fn bytes(n: u8) -> Bytes32 {
+    Bytes32([n; 32])
+}
+
+pub(crate) fn ticket() -> Drawn {
+    Drawn { epoch: 95, value: bytes(7) }
+}
+
+pub(crate) fn seed() -> Drawn {
+    Drawn { epoch: 125, value: bytes(8) }
+}
+
+pub(crate) fn place() -> Place {
+    "host-1".parse().unwrap()
+}
+
+pub(crate) fn agent() -> AgentId {
+    "agent-1".parse().unwrap()
+}
+
+pub(crate) fn store(n: u128) -> StoreId {
+    StoreId(uuid::Uuid::from_u128(n))
+}
+
+pub(crate) fn at() -> Placement {
+    Placement { place: place(), store: store(1), generation: 1 }
+}
+
+pub(crate) fn persisted() -> Persisted {
+    Persisted { store: store(2), place: place(), sealed_sha256: bytes(9) }
+}
+
+pub(crate) fn sealed() -> Sealed {
+    Sealed { at: at(), ticket: ticket(), comm_d: bytes(1), comm_r: bytes(2), persisted: Some(persisted()) }
+}
+
+pub(crate) fn message(nonce: u64) -> MessageRef {
+    MessageRef { sender: "f1sender".to_owned(), nonce }
+}
+
+pub(crate) fn pre_commit() -> PreCommit {
+    PreCommit { message: message(1), epoch: 120 }
+}
+
+pub(crate) fn artifact() -> ArtifactRef {
+    ArtifactRef { name: "c1-f01000-1".to_owned(), bytes: 10, sha256: bytes(3) }
+}
+
+pub(crate) fn proof() -> ProofBytes {
+    ProofBytes(vec![5; 192])
+}
+
+pub(crate) fn piece() -> Piece {
+    Piece {
+        name: "cat.png".to_owned(),
+        url: "http://127.0.0.1:7410/pieces/00".to_owned(),
+        payload_bytes: 1000,
+        payload_sha256: bytes(4),
+        padded_bytes: 1024,
+        offset_padded: 0,
+        commitment: bytes(6),
+    }
+}
+
+pub(crate) fn record(state: S) -> SectorRecord {
+    SectorRecord {
+        id: SectorId { miner: MinerId(1000), number: SectorNumber(1) },
+        proof: SealProof::Drg2KiBV1_1,
+        pieces: vec![piece()],
+        submitted_at: Timestamp(NOW.0 - 60_000),
+        state,
+        entered_at: Timestamp(NOW.0 - 1000),
+        seq: 5,
+        errors: Vec::new(),
+        story: Vec::new(),
+        messages: Vec::new(),
+    }
+}
+
+pub(crate) fn proving(finalized: bool) -> S {
+    S::Proving {
+        sealed: sealed(),
+        pre_commit: pre_commit(),
+        seed: seed(),
+        prove_commit: message(2),
+        activation: 130,
+        expiration: 1000,
+        deadline: 3,
+        partition: 0,
+        finalized,
+    }
+}
+
+/// A state of each kind, and the variants that want something else.
+pub(crate) fn states() -> Vec<S> {
+    let unpersisted = || Sealed { persisted: None, ..sealed() };
+    vec![
+        S::Allocated {},
+        S::Placed { at: at() },
+        S::PiecesAdded { at: at() },
+        S::TreeDDone { at: at(), comm_d: bytes(1) },
+        S::Ticketed { at: at(), comm_d: bytes(1), ticket: ticket() },
+        S::Pc1Done { at: at(), comm_d: bytes(1), ticket: ticket() },
+        S::Pc2Done { sealed: sealed() },
+        S::Pc2Done { sealed: unpersisted() },
+        S::PreCommitSent { sealed: sealed(), message: message(1) },
+        S::PreCommitted { sealed: unpersisted(), pre_commit: pre_commit() },
+        S::SeedReady { sealed: sealed(), pre_commit: pre_commit(), seed: seed() },
+        S::C1Done { sealed: sealed(), pre_commit: pre_commit(), seed: seed(), c1: artifact() },
+        S::C2Done { sealed: sealed(), pre_commit: pre_commit(), seed: seed(), proof: proof() },
+        S::C2Done { sealed: unpersisted(), pre_commit: pre_commit(), seed: seed(), proof: proof() },
+        S::ProveCommitSent {
+            sealed: sealed(),
+            pre_commit: pre_commit(),
+            seed: seed(),
+            proof: proof(),
+            message: message(2),
+        },
+        proving(false),
+        proving(true),
+        S::Parked {
+            was: Box::new(S::Pc1Done { at: at(), comm_d: bytes(1), ticket: ticket() }),
+            reason: ParkReason { code: 1002, text: "look".to_owned() },
+        },
+        S::Aborted { reason: "no".to_owned() },
+    ]
+}
+
+pub(crate) fn facts(stage: Stage) -> Facts {
+    match stage {
+        Stage::Place => Facts::Place { store: store(1) },
+        Stage::AddPiece => Facts::AddPiece { pieces: vec![bytes(6)] },
+        Stage::TreeD => Facts::TreeD { comm_d: bytes(1) },
+        Stage::Pc1 => Facts::Pc1 {},
+        Stage::Pc2 => Facts::Pc2 { comm_d: bytes(1), comm_r: bytes(2) },
+        Stage::Persist => Facts::Persist { store: store(2), sealed_sha256: bytes(9) },
+        Stage::C1 => Facts::C1 { artifact: artifact() },
+        Stage::C2 => Facts::C2 { proof: proof() },
+        Stage::Finalize => Facts::Finalize {},
+        Stage::Unseal => Facts::Unseal { sha256: bytes(4) },
+    }
+}
+
+pub(crate) fn claim(attempt: u32, generation: u32) -> ClaimRef {
+    ClaimRef { attempt, fence: 17, generation }
+}
+
+pub(crate) fn done_in(stage: Stage, generation: u32) -> Event {
+    Event::Done(Box::new(Done {
+        facts: facts(stage),
+        agent: agent(),
+        place: place(),
+        claim: claim(1, generation),
+        started_at: Timestamp(NOW.0 - 900),
+        ended_at: Timestamp(NOW.0 - 100),
+    }))
+}
+
+pub(crate) fn done(stage: Stage) -> Event {
+    done_in(stage, 1)
+}
+
+pub(crate) fn failed_in(stage: Stage, class: FailureClass, generation: u32) -> Event {
+    Event::Failed(Box::new(Failed {
+        stage,
+        agent: agent(),
+        place: place(),
+        claim: claim(1, generation),
+        at: NOW,
+        failure: Failure { class, code: "crashed".to_owned(), message: "signal 9".to_owned() },
+    }))
+}
+
+pub(crate) fn failed(stage: Stage, class: FailureClass) -> Event {
+    failed_in(stage, class, 1)
+}
+
+pub(crate) fn landing(nonce: u64, exit_code: u32) -> Landing {
+    Landing { message: message(nonce), cid: format!("bafy{nonce}"), height: 120, exit_code, gas_used: 15_460_000 }
+}
+
+pub(crate) fn on_chain() -> OnChain {
+    OnChain { activation: 130, expiration: 1000, deadline: 3, partition: 0 }
+}
+
+pub(crate) const CLASSES: [FailureClass; 7] = [
+    FailureClass::RetryHere,
+    FailureClass::RetryElsewhere,
+    FailureClass::RedoFrom(Stage::AddPiece),
+    FailureClass::RedoFrom(Stage::Pc1),
+    FailureClass::RedoFrom(Stage::C1),
+    FailureClass::Abort,
+    FailureClass::Park,
+];
+
+/// An event of each kind, each stage and each class of failure.
+pub(crate) fn events() -> Vec<Event> {
+    let mut events: Vec<Event> = Stage::ALL.into_iter().map(done).collect();
+    for stage in Stage::ALL {
+        events.extend(CLASSES.into_iter().map(|class| failed(stage, class)));
+    }
+    events.extend([
+        Event::TicketDrawn { ticket: ticket() },
+        Event::TicketExpired { head: 900 },
+        Event::JoinedPreCommit { message: message(1) },
+        Event::JoinedProveCommit { message: message(2) },
+        Event::NeverSent { message: message(1) },
+        Event::NeverSent { message: message(2) },
+        Event::PreCommitLanded { landing: landing(1, 0), epoch: 120 },
+        Event::ProveCommitLanded { landing: landing(2, 0), on_chain: on_chain() },
+        Event::MessageFailed { landing: landing(1, 16), sector_code: None },
+        Event::MessageFailed { landing: landing(2, 7), sector_code: None },
+        Event::MessageFailed { landing: landing(2, 0), sector_code: Some(16) },
+        Event::SeedDrawn { seed: seed() },
+        Event::SeedDrawn { seed: Drawn { epoch: 126, value: bytes(11) } },
+        Event::Rejected { code: Code::PreCommitRefused, text: "collision".to_owned() },
+        Event::Rejected { code: Code::ProveCommitRefused, text: "bad proof".to_owned() },
+        Event::Rejected { code: Code::PreCommitGone, text: "gone".to_owned() },
+        Event::Retry,
+        Event::Abort { reason: "a person says so".to_owned() },
+    ]);
+    events
+}
