@@ -1,10 +1,21 @@
-//! Core request-reply on `ctl.…` subjects.
+//! Core request-reply on `ctl.…` subjects: [`Nats::ask`] and [`Nats::serve`].
+//!
+//! Whoever serves is also a NATS micro service, so that `nats micro ls` lists every daemon that answers and
+//! `nats micro stats` counts its requests.
 
-use std::time::Duration;
+use std::{collections::HashMap, fmt, time::Duration};
 
+use async_nats::service::{Service, ServiceExt as _, endpoint::Endpoint};
+use futures::StreamExt as _;
 use serde::Serialize;
 
-use crate::{error::QueueError, message::Text};
+use crate::{
+    control::{CoordinatorRequest, Reply},
+    error::QueueError,
+    message::{Text, decode},
+    nats::{Nats, text},
+    subject::ControlSubject,
+};
 
 /// A request that was not answered with what was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -42,49 +53,116 @@ impl AskError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Refused { hint, .. } => hint.clone(),
-            Self::NobodyAnswers { .. } => Some("is the coordinator running? `coordinator run`".to_owned()),
-            Self::TimedOut { .. } => None,
+            Self::NobodyAnswers { .. } => Some("no daemon answers there: start one with `coordinator run`".to_owned()),
+            Self::TimedOut { .. } => Some("a daemon listens there but is busy: look at its log".to_owned()),
             Self::Queue(error) => error.hint(),
         }
     }
 }
 
+impl Nats {
+    /// Asks the leading coordinator.
+    pub async fn ask<R: CoordinatorRequest>(&self, request: &R, timeout: Duration) -> Result<R::Answer, AskError> {
+        let subject = ControlSubject::Coordinator(R::VERB.to_owned()).to_string();
+        let payload = text(&subject, request)?;
+        let reply = self.request(&subject, &subject, None, payload, timeout).await.map_err(|error| match error {
+            QueueError::Unavailable { .. } => AskError::NobodyAnswers { subject: subject.clone() },
+            QueueError::TimedOut { .. } => AskError::TimedOut { subject: subject.clone(), waited: timeout },
+            other => AskError::Queue(other),
+        })?;
+        match serde_json::from_slice(&reply.payload) {
+            Ok(Reply::Answer { answer }) => Ok(answer),
+            Ok(Reply::Refused { message, hint }) => Err(AskError::Refused { message, hint }),
+            Err(source) => {
+                Err(QueueError::Client { what: format!("read the answer on {subject}"), source: source.into() }.into())
+            }
+        }
+    }
+
+    /// Answers requests on a subject such as `ctl.coordinator.*` for as long as the [`Calls`] are kept.
+    pub async fn serve(&self, subject_wildcard: &str) -> Result<Calls, QueueError> {
+        let client = |source| QueueError::Client { what: format!("serve {subject_wildcard}"), source };
+        let mut tokens = subject_wildcard.split('.').skip(1);
+        let daemon = tokens.next().unwrap_or("daemon");
+        let mut metadata = HashMap::new();
+        if let ("agent", Some(agent)) = (daemon, tokens.next()) {
+            metadata.insert("agent".to_owned(), agent.to_owned());
+        }
+        let service = self
+            .client()
+            .service_builder()
+            .description("Sealstream: commands and questions")
+            .metadata(metadata)
+            .start(format!("sealstream-{daemon}"), env!("CARGO_PKG_VERSION"))
+            .await
+            .map_err(client)?;
+        let endpoint = service.endpoint_builder().name("requests").add(subject_wildcard).await.map_err(client)?;
+        // Requests sent from here on find us, even before the first `next`.
+        self.client().flush().await.map_err(|error| client(error.into()))?;
+        Ok(Calls { endpoint, service })
+    }
+}
+
 /// Incoming requests.
-#[derive(Debug)]
-pub struct Calls {}
+pub struct Calls {
+    endpoint: Endpoint,
+    service: Service,
+}
+
+impl fmt::Debug for Calls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Calls").finish_non_exhaustive()
+    }
+}
 
 impl Calls {
     /// The next request; `None` once the connection is closed for good.
     pub async fn next(&mut self) -> Option<Call> {
-        todo!()
+        self.endpoint.next().await.map(|request| Call { request })
+    }
+
+    /// Stops answering: the next who asks finds another daemon, or hears at once that there is none.
+    pub async fn close(self) {
+        // It stops a task of its own, which cannot fail.
+        drop(self.service.stop().await);
     }
 }
 
 /// One incoming request. It must be answered or refused: dropped, the caller waits for its time-out.
+#[must_use = "a request that is dropped leaves its caller waiting"]
 #[derive(Debug)]
-pub struct Call {}
+pub struct Call {
+    request: async_nats::service::Request,
+}
 
 impl Call {
     /// The last token of the subject.
     #[must_use]
     pub fn verb(&self) -> &str {
-        todo!()
+        self.request.message.subject.rsplit('.').next().unwrap_or_default()
     }
 
     /// Reads the request.
     pub fn decode<R: Text>(&self) -> Result<R, QueueError> {
-        todo!()
+        let message = &self.request.message;
+        decode(&message.payload).map_err(|source| QueueError::Text { what: message.subject.to_string(), source })
     }
 
     /// Answers it.
     pub async fn answer<A: Serialize>(self, answer: &A) -> Result<(), QueueError> {
-        let _ = answer;
-        todo!()
+        self.reply(&Reply::Answer { answer }).await
     }
 
     /// Refuses it, in words for a person.
     pub async fn refuse(self, message: &str, hint: Option<&str>) -> Result<(), QueueError> {
-        let _ = (message, hint);
-        todo!()
+        self.reply(&Reply::<()>::Refused { message: message.to_owned(), hint: hint.map(str::to_owned) }).await
+    }
+
+    async fn reply<A: Serialize>(self, reply: &Reply<A>) -> Result<(), QueueError> {
+        let what = || format!("answer {}", self.request.message.subject);
+        let bytes =
+            serde_json::to_vec(reply).map_err(|source| QueueError::Client { what: what(), source: source.into() })?;
+        let sent = self.request.respond(Ok(bytes.into())).await;
+        sent.map_err(|source| QueueError::Client { what: what(), source: source.into() })
     }
 }

@@ -83,6 +83,8 @@ pub struct Info {
     pub network: String,
     /// Miners it manages.
     pub miners: Vec<MinerId>,
+    /// Their seal proofs, in the order of `miners`: a piece has to fit such a sector.
+    pub proofs: Vec<SealProof>,
     /// The chain's height.
     pub epoch: Epoch,
 }
@@ -149,4 +151,30 @@ pub struct UnsealStarted {
     pub url: String,
     /// How many bytes.
     pub bytes: u64,
+}
+
+request! {
+    /// Go on with a parked sector.
+    RetryRequest {
+        /// The sector.
+        sector: SectorId,
+    } "sector-retry" -> SectorNow
+}
+
+request! {
+    /// Give up a sector that is not on chain.
+    AbortRequest {
+        /// The sector.
+        sector: SectorId,
+        /// Why, for the audit.
+        reason: String,
+    } "sector-abort" -> SectorNow
+}
+
+/// A sector after a person's command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SectorNow {
+    /// The state it is in.
+    pub state: String,
 }

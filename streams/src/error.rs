@@ -58,6 +58,20 @@ pub enum QueueError {
         /// The server's words.
         description: String,
     },
+    /// No leader answers at the moment: an election, or a server that starts.
+    #[error("{what}: JetStream does not answer")]
+    Unavailable {
+        /// What was asked.
+        what: String,
+    },
+    /// The server does not let this user do it.
+    #[error("{what}: {description}")]
+    NotPermitted {
+        /// What was asked.
+        what: String,
+        /// The server's words.
+        description: String,
+    },
     /// No answer within the limit.
     #[error("{what}: no answer within {}", humane(*.waited))]
     TimedOut {
@@ -112,18 +126,29 @@ impl QueueError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Unreachable { .. } => Some("start it with `nats-server -c nats.conf`, or try `coordinator dev`".to_owned()),
-            Self::BadUrl { .. } => Some("write it as nats://HOST:PORT; several servers are separated by commas".to_owned()),
+            Self::Unreachable { .. } => {
+                Some("start it with `nats-server -c nats.conf`, or try `coordinator dev`".to_owned())
+            }
+            Self::BadUrl { .. } => {
+                Some("write it as nats://HOST:PORT; several servers are separated by commas".to_owned())
+            }
             Self::ServerTooOld { .. } => {
                 Some(format!("install nats-server {}: older ones lose acknowledged messages", crate::server::PINNED))
             }
-            Self::NoJetStream { .. } => Some("start it with the repository's nats.conf, which turns JetStream on".to_owned()),
+            Self::NoJetStream { .. } => {
+                Some("start it with the repository's nats.conf, which turns JetStream on".to_owned())
+            }
             Self::Missing { .. } => Some("the coordinator creates streams and buckets: start it first".to_owned()),
+            Self::NotPermitted { .. } => Some("check this user's permissions in nats.conf".to_owned()),
             _ => None,
         }
     }
 }
 
 fn humane(duration: Duration) -> String {
-    if duration.subsec_millis() == 0 { format!("{} s", duration.as_secs()) } else { format!("{} ms", duration.as_millis()) }
+    if duration.subsec_millis() == 0 {
+        format!("{} s", duration.as_secs())
+    } else {
+        format!("{} ms", duration.as_millis())
+    }
 }

@@ -35,9 +35,13 @@ impl FromStr for MinerId {
 
     /// Accepts `f01000` and `t01000`: the letter only says which network printed it.
     fn from_str(text: &str) -> Result<Self, BadName> {
-        let bad = || BadName { what: "miner", value: text.to_owned(), rule: "write it as an ID address, for example f01000" };
+        let bad =
+            || BadName { what: "miner", value: text.to_owned(), rule: "write it as an ID address, for example f01000" };
         let digits = text.strip_prefix("f0").or_else(|| text.strip_prefix("t0")).ok_or_else(bad)?;
-        if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) || (digits.len() > 1 && digits.starts_with('0')) {
+        if digits.is_empty()
+            || !digits.bytes().all(|b| b.is_ascii_digit())
+            || (digits.len() > 1 && digits.starts_with('0'))
+        {
             return Err(bad());
         }
         digits.parse().map(MinerId).map_err(|_| bad())
@@ -84,9 +88,16 @@ impl SectorId {
     }
 
     fn parse(text: &str, separator: char) -> Result<Self, BadName> {
-        let bad = || BadName { what: "sector", value: text.to_owned(), rule: "write it as miner and number, for example f01000/17" };
+        let bad = || BadName {
+            what: "sector",
+            value: text.to_owned(),
+            rule: "write it as miner and number, for example f01000/17",
+        };
         let (miner, number) = text.split_once(separator).ok_or_else(bad)?;
-        if number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit()) || (number.len() > 1 && number.starts_with('0')) {
+        if number.is_empty()
+            || !number.bytes().all(|b| b.is_ascii_digit())
+            || (number.len() > 1 && number.starts_with('0'))
+        {
             return Err(bad());
         }
         Ok(Self { miner: miner.parse()?, number: SectorNumber(number.parse().map_err(|_| bad())?) })
@@ -187,7 +198,11 @@ impl FromStr for Place {
 
     fn from_str(text: &str) -> Result<Self, BadName> {
         if text == "any" {
-            return Err(BadName { what: "place", value: text.to_owned(), rule: "`any` is reserved for work that has no place yet" });
+            return Err(BadName {
+                what: "place",
+                value: text.to_owned(),
+                rule: "`any` is reserved for work that has no place yet",
+            });
         }
         token("place", text).map(Self)
     }

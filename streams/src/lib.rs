@@ -14,6 +14,7 @@
 pub mod artifact;
 pub mod call;
 pub mod control;
+mod delivery;
 pub mod error;
 pub mod id;
 pub mod kv;
@@ -25,6 +26,7 @@ pub mod proof;
 pub mod pull;
 pub mod records;
 pub mod report;
+mod request;
 pub mod sector;
 pub mod server;
 pub mod stage;

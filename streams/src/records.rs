@@ -281,6 +281,11 @@ pub enum Fate {
         /// Whether it is as deep as the configured confidence.
         settled: bool,
     },
+    /// Its nonce is final with another message: these bytes can never land.
+    Displaced {
+        /// When this was seen.
+        at: Timestamp,
+    },
 }
 
 /// Bucket `POSTS`, key `<miner>.<open>.<partition>`: a partition's proof, kept until it is on chain and final.

@@ -171,7 +171,11 @@ struct Tokens<'a> {
 impl<'a> Tokens<'a> {
     fn new(what: &'static str, head: &str, subject: &'a str) -> Result<Self, BadSubject> {
         let mut tokens = Self { what, subject, rest: subject.split('.') };
-        if tokens.rest.next() == Some(head) { Ok(tokens) } else { Err(tokens.bad(format!("it must begin with \"{head}.\""))) }
+        if tokens.rest.next() == Some(head) {
+            Ok(tokens)
+        } else {
+            Err(tokens.bad(format!("it must begin with \"{head}.\"")))
+        }
     }
 
     fn bad(&self, reason: impl fmt::Display) -> BadSubject {
@@ -259,8 +263,12 @@ impl FromStr for PostResultSubject {
 
     fn from_str(text: &str) -> Result<Self, BadSubject> {
         let mut t = Tokens::new("PoSt result", "pres", text)?;
-        let subject =
-            Self { agent: t.take("agent")?, miner: t.take("miner")?, open: t.take("open epoch")?, partition: t.take("partition")? };
+        let subject = Self {
+            agent: t.take("agent")?,
+            miner: t.take("miner")?,
+            open: t.take("open epoch")?,
+            partition: t.take("partition")?,
+        };
         t.end()?;
         Ok(subject)
     }

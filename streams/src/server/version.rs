@@ -86,7 +86,20 @@ mod tests {
 
     #[test]
     fn versions_that_lose_data_are_refused() {
-        for bad in ["2.9.10", "2.11.9", "2.12.14", "2.13.0", "2.14.4", "2.15.0", "2.15.1-RC.2", "1.4.1", "", "2.15", "two", "2.15.1.4"] {
+        for bad in [
+            "2.9.10",
+            "2.11.9",
+            "2.12.14",
+            "2.13.0",
+            "2.14.4",
+            "2.15.0",
+            "2.15.1-RC.2",
+            "1.4.1",
+            "",
+            "2.15",
+            "two",
+            "2.15.1.4",
+        ] {
             assert!(check_version(bad).is_err(), "{bad} should be refused");
         }
     }

@@ -1,0 +1,122 @@
+//! A message that is ours until it is acknowledged.
+
+use std::time::Duration;
+
+use async_nats::jetstream;
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::{
+    error::QueueError,
+    message::{Text, decode},
+    nats::Nats,
+};
+
+/// How long one acknowledgement may take before it is sent again.
+const ACK_TRY: Duration = Duration::from_secs(5);
+/// How long an acknowledgement is tried: longer than an election and the way back to a server.
+const ACK_LIMIT: Duration = Duration::from_secs(60);
+/// Pause between tries.
+const RETRY_EVERY: Duration = Duration::from_millis(250);
+
+/// A message that is ours until it is acknowledged, or silent for `ack_wait`.
+///
+/// JetStream does not fence: acknowledging a message that has since gone to another agent deletes it, and says that
+/// all is well. What is true is what the records say; the reconciler repairs the rest.
+#[derive(Debug)]
+pub struct Delivery {
+    nats: Nats,
+    subject: String,
+    payload: Bytes,
+    reply: String,
+    sequence: u64,
+    delivered: u64,
+}
+
+impl Delivery {
+    pub(crate) fn new(nats: &Nats, message: async_nats::Message) -> Result<Self, QueueError> {
+        let unreadable = |source| QueueError::Client { what: "read a delivery's reply subject".to_owned(), source };
+        let message = jetstream::Message { message, context: nats.jetstream().clone() };
+        let info = message.info().map_err(unreadable)?;
+        let (sequence, delivered) = (info.stream_sequence, u64::try_from(info.delivered).unwrap_or(1));
+        let async_nats::Message { subject, payload, reply, .. } = message.message;
+        let reply = reply.map(|subject| subject.to_string()).unwrap_or_default();
+        Ok(Self { nats: nats.clone(), subject: subject.to_string(), payload, reply, sequence, delivered })
+    }
+
+    /// Its subject.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
+    /// Its text.
+    pub fn decode<T: Text>(&self) -> Result<T, QueueError> {
+        decode(&self.payload).map_err(|source| QueueError::Text { what: self.subject.clone(), source })
+    }
+
+    /// Its sequence in the stream.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// How often it was delivered, this time included.
+    #[must_use]
+    pub fn delivered(&self) -> u64 {
+        self.delivered
+    }
+
+    /// Says that the work goes on: the message stays ours for another `ack_wait`.
+    pub async fn progress(&self) -> Result<(), QueueError> {
+        self.ask("+WPI".into(), ACK_TRY).await
+    }
+
+    /// Acknowledges: returns once the server confirmed that the message is gone.
+    pub async fn ack(&self) -> Result<(), QueueError> {
+        self.settle("+ACK".into()).await
+    }
+
+    /// Gives it back, at once or after a delay.
+    pub async fn nak(&self, delay: Option<Duration>) -> Result<(), QueueError> {
+        let verdict = match delay {
+            None => "-NAK".to_owned(),
+            Some(delay) => format!(r#"-NAK {{"delay":{}}}"#, delay.as_nanos()),
+        };
+        self.settle(verdict.into()).await
+    }
+
+    /// Removes it for good, with a reason that appears in the server's advisory.
+    pub async fn term(&self, reason: &str) -> Result<(), QueueError> {
+        self.settle(format!("+TERM {reason}").into()).await
+    }
+
+    /// Sends a verdict until the server confirms it. A mere publish is lost with a consumer's leader, and the
+    /// library's `double_ack` takes "nobody is there" for a yes.
+    async fn settle(&self, verdict: Bytes) -> Result<(), QueueError> {
+        let started = Instant::now();
+        loop {
+            match self.ask(verdict.clone(), ACK_TRY).await {
+                Err(error @ (QueueError::Unavailable { .. } | QueueError::TimedOut { .. })) => {
+                    if started.elapsed() + RETRY_EVERY > ACK_LIMIT {
+                        return Err(error);
+                    }
+                    tracing::debug!(subject = self.subject, error = %error, "acknowledge again");
+                    tokio::time::sleep(RETRY_EVERY).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn ask(&self, verdict: Bytes, limit: Duration) -> Result<(), QueueError> {
+        let what = format!("acknowledge {}", self.subject);
+        self.nats.request(&what, &self.reply, None, verdict, limit).await.map(drop)
+    }
+}

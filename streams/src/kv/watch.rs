@@ -1,0 +1,208 @@
+//! Following keys, and reading many of them at once.
+
+use std::{fmt, time::Duration};
+
+use async_nats::jetstream::{
+    self,
+    consumer::{DeliverPolicy, push},
+    stream::Stream,
+};
+use futures::StreamExt as _;
+
+use super::{Bucket, Entry, is_marker};
+use crate::{error::QueueError, message::Text};
+
+/// How long a scan waits for its next message before it begins again: keys that expire meanwhile never come.
+const STALL_LIMIT: Duration = Duration::from_secs(5);
+/// How often a scan begins.
+const SCANS_MAX: u32 = 3;
+/// How often a broken watch is opened again, each time after a pause, before its reader hears of it.
+const REOPENS_MAX: u32 = 20;
+const REOPEN_EVERY: Duration = Duration::from_millis(500);
+
+/// What happened under a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change<T> {
+    /// It has a value.
+    Put(Entry<T>),
+    /// It was deleted, or it expired.
+    Gone {
+        /// The key.
+        key: String,
+    },
+}
+
+/// Changes under the watched keys.
+///
+/// A watch coalesces: of several quick changes only the last may be seen. It is a wake-up, and the truth is what
+/// [`Bucket::get`] reads.
+pub struct Watch<T> {
+    bucket: Bucket<T>,
+    filter: String,
+    messages: push::Ordered,
+    last_revision: u64,
+    current_left: bool,
+}
+
+impl<T> fmt::Debug for Watch<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("bucket", &self.bucket.name).field("filter", &self.filter).finish_non_exhaustive()
+    }
+}
+
+/// The messages of a filter, and how many of them there were at the start.
+struct Opened {
+    stream: Stream<()>,
+    consumer: String,
+    messages: push::Ordered,
+    pending: u64,
+}
+
+async fn open<T: Text>(
+    bucket: &Bucket<T>,
+    filter: &str,
+    from: DeliverPolicy,
+    headers_only: bool,
+) -> Result<Opened, QueueError> {
+    let what = || bucket.what(filter);
+    let client = |source| QueueError::Client { what: what(), source };
+    let nats = &bucket.nats;
+    let stream = nats.jetstream().get_stream_no_info(bucket.name.stream()).await.map_err(|e| client(e.into()))?;
+    let config = push::OrderedConfig {
+        deliver_subject: nats.client().new_inbox(),
+        description: Some("watches keys".to_owned()),
+        filter_subject: bucket.subject(filter),
+        deliver_policy: from,
+        headers_only,
+        ..push::OrderedConfig::default()
+    };
+    let consumer = stream.create_consumer(config).await.map_err(|e| client(e.into()))?;
+    let (name, pending) = (consumer.cached_info().name.clone(), consumer.cached_info().num_pending);
+    let messages = consumer.messages().await.map_err(|e| client(e.into()))?;
+    Ok(Opened { stream, consumer: name, messages, pending })
+}
+
+impl<T: Text> Bucket<T> {
+    /// Every value whose key matches (`>`, `f01000.*`), in order of revision.
+    pub async fn entries(&self, filter: &str) -> Result<Vec<Entry<T>>, QueueError> {
+        let mut entries = Vec::new();
+        for message in self.scan(filter, false).await? {
+            if let Change::Put(entry) = self.change(&message)? {
+                entries.push(entry);
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Every key that matches and has a value, in order of revision.
+    pub async fn keys(&self, filter: &str) -> Result<Vec<String>, QueueError> {
+        let messages = self.scan(filter, true).await?;
+        let live = messages.iter().filter(|message| !message.headers.as_ref().is_some_and(is_marker));
+        live.map(|message| self.key(message)).collect()
+    }
+
+    /// Follows keys: current values first, then every change.
+    pub async fn watch(&self, filter: &str) -> Result<Watch<T>, QueueError> {
+        let opened = open(self, filter, DeliverPolicy::LastPerSubject, false).await?;
+        Ok(Watch {
+            bucket: self.clone(),
+            filter: filter.to_owned(),
+            messages: opened.messages,
+            last_revision: 0,
+            current_left: opened.pending > 0,
+        })
+    }
+
+    /// The last message under every key that matches.
+    async fn scan(&self, filter: &str, headers_only: bool) -> Result<Vec<jetstream::Message>, QueueError> {
+        for _ in 0..SCANS_MAX {
+            let mut opened = open(self, filter, DeliverPolicy::LastPerSubject, headers_only).await?;
+            let scanned = self.read_all(filter, &mut opened).await;
+            // The server removes it by itself after a while; this is only tidier.
+            drop(opened.stream.delete_consumer(&opened.consumer).await);
+            if let Some(messages) = scanned? {
+                return Ok(messages);
+            }
+        }
+        Err(QueueError::TimedOut { what: self.what(filter), waited: STALL_LIMIT.saturating_mul(SCANS_MAX) })
+    }
+
+    /// Reads until nothing is pending; nothing when it stalled before.
+    async fn read_all(&self, filter: &str, opened: &mut Opened) -> Result<Option<Vec<jetstream::Message>>, QueueError> {
+        let mut messages = Vec::new();
+        let mut left = opened.pending;
+        while left > 0 {
+            let Ok(next) = tokio::time::timeout(STALL_LIMIT, opened.messages.next()).await else { return Ok(None) };
+            let Some(Ok(message)) = next else { return Ok(None) };
+            left = info(&message).map_err(|source| QueueError::Client { what: self.what(filter), source })?.pending;
+            messages.push(message);
+        }
+        Ok(Some(messages))
+    }
+
+    fn key(&self, message: &jetstream::Message) -> Result<String, QueueError> {
+        let key = message.subject.strip_prefix(&self.subject("")).map(str::to_owned);
+        key.ok_or_else(|| QueueError::Client {
+            what: format!("read bucket {}", self.name),
+            source: format!("subject {} is not a key of it", message.subject).into(),
+        })
+    }
+
+    fn change(&self, message: &jetstream::Message) -> Result<Change<T>, QueueError> {
+        let key = self.key(message)?;
+        if message.headers.as_ref().is_some_and(is_marker) {
+            return Ok(Change::Gone { key });
+        }
+        let info = info(message).map_err(|source| QueueError::Client { what: self.what(&key), source })?;
+        self.entry(&key, &message.payload, info.stream_sequence, info.published).map(Change::Put)
+    }
+}
+
+fn info(message: &jetstream::Message) -> Result<jetstream::message::Info<'_>, async_nats::Error> {
+    message.info()
+}
+
+impl<T: Text> Watch<T> {
+    /// The next change. A value that cannot be read is an error that names its key; the watch goes on after it.
+    ///
+    /// A connection that is lost is waited out; only when that takes long does the reader get an error, and may call
+    /// again.
+    pub async fn next(&mut self) -> Result<Change<T>, QueueError> {
+        let mut reopens = 0;
+        loop {
+            match self.messages.next().await {
+                Some(Ok(message)) => {
+                    if let Ok(info) = info(&message) {
+                        self.last_revision = info.stream_sequence;
+                        self.current_left = self.current_left && info.pending > 0;
+                    }
+                    return self.bucket.change(&message);
+                }
+                Some(Err(error)) => tracing::debug!(filter = self.filter, %error, "open the watch again"),
+                None => tracing::debug!(filter = self.filter, "open the watch again"),
+            }
+            tokio::time::sleep(REOPEN_EVERY).await;
+            reopens += 1;
+            match self.reopen().await {
+                Ok(()) => {}
+                Err(error) if reopens < REOPENS_MAX => tracing::debug!(filter = self.filter, %error, "opening failed"),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Whether every value that was there when the watch was opened has been returned.
+    #[must_use]
+    pub const fn is_current(&self) -> bool {
+        !self.current_left
+    }
+
+    async fn reopen(&mut self) -> Result<(), QueueError> {
+        let from = match self.last_revision {
+            0 => DeliverPolicy::LastPerSubject,
+            seen => DeliverPolicy::ByStartSequence { start_sequence: seen.saturating_add(1) },
+        };
+        self.messages = open(&self.bucket, &self.filter, from, false).await?.messages;
+        Ok(())
+    }
+}
