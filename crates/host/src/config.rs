@@ -12,7 +12,7 @@ use figment::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use self::sources::Source;
-use crate::exit::{CliError, Exit};
+use crate::exit::CliError;
 
 mod complaint;
 mod sources;
@@ -48,7 +48,7 @@ pub struct Setting {
 /// # Errors
 ///
 /// An unreadable file, an unknown key (with the nearest known one), a value of a wrong type: all with the place where
-/// it was said, and [`Exit::Config`].
+/// it was said, and [`crate::exit::Exit::Config`].
 pub fn load<T>(sources: &Sources) -> Result<T, CliError>
 where
     T: Default + Serialize + DeserializeOwned,
@@ -74,8 +74,7 @@ fn merge<T: Default + Serialize>(
     sources: &Sources,
     variables: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Figment, CliError> {
-    let defaults = sources::dict_of(&T::default())
-        .map_err(|error| CliError::new(Exit::Config, "write down the defaults").because(error))?;
+    let defaults = sources::dict_of(&T::default())?;
     let mut merged = Figment::new();
     if let Some(path) = &sources.file {
         merged = merged.merge(Source::file(path, sources.file_required)?);

@@ -41,11 +41,11 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     draft.replace()
 }
 
-/// Like [`write`], and fails with [`io::ErrorKind::AlreadyExists`] if `path` is there.
+/// Like [`write()`], and fails with [`io::ErrorKind::AlreadyExists`] if `path` is there.
 ///
 /// # Errors
 ///
-/// Those of [`write`].
+/// Those of [`write()`].
 pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut draft = Draft::begin(path, PUBLIC)?;
     draft.fill(bytes)?;
@@ -56,7 +56,7 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// Those of [`write`].
+/// Those of [`write()`].
 pub fn write_new_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut draft = Draft::begin(path, PRIVATE)?;
     draft.fill(bytes)?;
@@ -67,7 +67,7 @@ pub fn write_new_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// [`io::ErrorKind::InvalidData`] for a file that [`write`] cannot have left (empty, nothing but zeros, longer than
+/// [`io::ErrorKind::InvalidData`] for a file that [`write()`] cannot have left (empty, nothing but zeros, longer than
 /// [`READ_BYTES_MAX`]): corrupt is not absent. Otherwise those of the file system. All with the path.
 pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let file = match File::open(path) {

@@ -55,3 +55,34 @@ pub mod option {
             .transpose()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Serialize};
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Waits {
+        #[serde(with = "crate::duration")]
+        beat: Duration,
+        #[serde(with = "crate::duration::option", default)]
+        total: Option<Duration>,
+    }
+
+    #[test]
+    fn durations_are_words() {
+        let waits = Waits { beat: Duration::from_millis(90_250), total: None };
+        assert_eq!(serde_json::to_string(&waits).unwrap(), r#"{"beat":"1m 30s 250ms","total":null}"#);
+        assert_eq!(serde_json::from_str::<Waits>(r#"{"beat":"1m 30s 250ms"}"#).unwrap(), waits);
+        let waits = serde_json::from_str::<Waits>(r#"{"beat":"15s","total":"1h"}"#).unwrap();
+        assert_eq!(waits.total, Some(Duration::from_secs(3_600)));
+    }
+
+    #[test]
+    fn a_number_without_a_unit_is_refused() {
+        let error = serde_json::from_str::<Waits>(r#"{"beat":"15"}"#).unwrap_err().to_string();
+        assert!(error.starts_with("duration \"15\": "), "{error}");
+        assert!(serde_json::from_str::<Waits>(r#"{"beat":15}"#).is_err());
+    }
+}

@@ -12,7 +12,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::{EnvFilter, util::SubscriberInitExt as _};
 
-use crate::exit::{CliError, Exit};
+use crate::{
+    exit::{CliError, Exit},
+    tasks::words_of,
+};
 
 const FILTER_VARIABLE: &str = "RUST_LOG";
 
@@ -51,7 +54,7 @@ pub fn init(format: LogFormat) -> Result<(), CliError> {
     started.map_err(|error| CliError::new(Exit::Failure, "start logging").because(error))?;
     panic::set_hook(Box::new(|panic| {
         let at = panic.location().map(ToString::to_string);
-        tracing::error!(at, "panicked: {}", panic.payload_as_str().unwrap_or("without a word"));
+        tracing::error!(at, "panicked: {}", words_of(panic.payload()));
     }));
     Ok(())
 }

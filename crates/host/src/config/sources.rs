@@ -3,7 +3,7 @@
 use std::{fs, io::ErrorKind, path::Path};
 
 use figment::{
-    Error, Metadata, Profile, Provider,
+    Metadata, Profile, Provider,
     providers::{Format as _, Toml},
     util::nest,
     value::{Dict, Map, Value},
@@ -56,8 +56,7 @@ impl Source {
     pub(super) fn flags(overrides: &serde_json::Value) -> Result<Self, CliError> {
         let says = match overrides {
             serde_json::Value::Null => Dict::new(),
-            said => dict_of(&without_nulls(said))
-                .map_err(|error| CliError::new(Exit::Config, "take over the flags").because(error))?,
+            said => dict_of(&without_nulls(said))?,
         };
         Ok(Self { name: "command line".to_owned(), says })
     }
@@ -68,16 +67,17 @@ impl Provider for Source {
         Metadata::named(self.name.clone())
     }
 
-    fn data(&self) -> Result<Map<Profile, Dict>, Error> {
+    fn data(&self) -> figment::Result<Map<Profile, Dict>> {
         Ok(Profile::Default.collect(self.says.clone()))
     }
 }
 
 /// What a struct says, by table and key.
-pub(super) fn dict_of(value: &impl Serialize) -> Result<Dict, Error> {
-    let value = Value::serialize(value)?;
+pub(super) fn dict_of(value: &impl Serialize) -> Result<Dict, CliError> {
+    let value = Value::serialize(value)
+        .map_err(|error| CliError::new(Exit::Config, "write down the settings").because(error))?;
     let kind = value.to_actual();
-    value.into_dict().ok_or_else(|| Error::from(format!("a table is wanted, not {kind}")))
+    value.into_dict().ok_or_else(|| CliError::new(Exit::Config, format!("settings are a table, not {kind}")))
 }
 
 pub(super) fn default_at<'a>(defaults: &'a Dict, path: &str) -> Option<&'a Value> {

@@ -1,3 +1,5 @@
+#![expect(clippy::disallowed_methods, reason = "tests play the writers that are not durable")]
+
 use std::{fs, path::Path, time::Duration};
 
 use serde::Deserialize;
@@ -5,6 +7,7 @@ use serde_json::json;
 use tempfile::{TempDir, tempdir};
 
 use super::*;
+use crate::exit::Exit;
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -1,3 +1,5 @@
+#![expect(clippy::disallowed_methods, reason = "tests play the writers that are not durable")]
+
 use std::{fs, io::ErrorKind, path::Path, sync::Barrier, thread};
 
 use tempfile::tempdir;

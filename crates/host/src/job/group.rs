@@ -67,6 +67,7 @@ fn state_and_group(stat: &str) -> Option<(char, u32)> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests play the kernel and the child")]
 mod tests {
     use super::*;
 

@@ -37,6 +37,7 @@ fn count(vmstat: &Path) -> Option<u64> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests play the kernel and the child")]
 mod tests {
     use super::*;
 

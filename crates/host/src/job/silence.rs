@@ -42,6 +42,7 @@ fn written_at(file: &Path) -> Option<SystemTime> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests play the kernel and the child")]
 mod tests {
     use super::*;
 

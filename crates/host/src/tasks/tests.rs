@@ -5,11 +5,9 @@ use anyhow::Context as _;
 use super::*;
 use crate::exit::{CliError, Exit, chain};
 
-fn until(token: CancellationToken) -> impl Future<Output = anyhow::Result<()>> {
-    async move {
-        token.cancelled().await;
-        Ok(())
-    }
+async fn until(token: CancellationToken) -> anyhow::Result<()> {
+    token.cancelled().await;
+    Ok(())
 }
 
 #[tokio::test]
