@@ -4,7 +4,7 @@
 //!
 //! * **words**: [`id`], [`stage`], [`proof`]: the nouns that every process shares;
 //! * **texts**: [`subject`], [`message`], [`sector`], [`records`], [`control`]: what is written on a subject or under
-//!   a key, versioned, with golden files that hold the format still;
+//!   a key, in the versioned envelope of [`text`], with golden files that hold the format still;
 //! * **the post office**: [`layout`] creates streams and buckets and reports drift; [`nats`], [`pull`], [`kv`],
 //!   [`lease`], [`artifact`], [`call`], [`report`] and [`server`] wrap the client so that its known traps cannot be
 //!   stepped into.
@@ -33,3 +33,4 @@ pub mod stage;
 pub mod subject;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod text;

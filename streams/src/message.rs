@@ -1,68 +1,13 @@
-//! Messages on streams, and the envelope all texts share.
-//!
-//! Every text is one JSON object with its version in `v`. Reading checks it first: a version this program does not
-//! know is an error that names both, never a guess. Formats are held still by the golden files in `streams/golden/`.
+//! Messages on streams: tasks, results and events.
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
+pub use crate::text::{BadText, Text, decode, encode};
 use crate::{
     id::{AgentId, Epoch, MinerId, Place, SectorId, SectorNumber, StoreId, Timestamp},
     proof::{Commitment, ProofBytes, SealProof, Sha256},
     stage::Stage,
 };
-
-/// A text with a name and a version.
-pub trait Text: Serialize + DeserializeOwned {
-    /// What it is called in errors, and the name of its golden file.
-    const KIND: &'static str;
-    /// The version this program writes and the only one it reads.
-    const VERSION: u64;
-}
-
-/// A text that cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum BadText {
-    /// Not a JSON object, or not one of the expected shape.
-    #[error("{kind} is malformed")]
-    Malformed {
-        /// The text's name.
-        kind: &'static str,
-        /// What the parser said.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// Written by another version of Sealstream.
-    #[error("{kind} has version {found}, this program reads version {expected}: upgrade the older side")]
-    UnknownVersion {
-        /// The text's name.
-        kind: &'static str,
-        /// The version in the text (0 when it has none).
-        found: u64,
-        /// The version this program reads.
-        expected: u64,
-    },
-}
-
-/// Writes a text with its version.
-pub fn encode<T: Text>(text: &T) -> Result<bytes::Bytes, BadText> {
-    let malformed = |source| BadText::Malformed { kind: T::KIND, source };
-    let mut value = serde_json::to_value(text).map_err(malformed)?;
-    if let Some(object) = value.as_object_mut() {
-        object.insert("v".to_owned(), T::VERSION.into());
-    }
-    serde_json::to_vec(&value).map(Into::into).map_err(malformed)
-}
-
-/// Reads a text, refusing other versions before looking at the rest.
-pub fn decode<T: Text>(bytes: &[u8]) -> Result<T, BadText> {
-    let malformed = |source| BadText::Malformed { kind: T::KIND, source };
-    let mut object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(bytes).map_err(malformed)?;
-    let found = object.remove("v").and_then(|v| v.as_u64()).unwrap_or(0);
-    if found != T::VERSION {
-        return Err(BadText::UnknownVersion { kind: T::KIND, found, expected: T::VERSION });
-    }
-    serde_json::from_value(object.into()).map_err(malformed)
-}
 
 /// A pointer to work: which sector, which stage. What to do is in the sector's record; losing this message, or
 /// having it twice, costs time and never a sector.
