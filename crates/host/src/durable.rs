@@ -75,12 +75,15 @@ pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(at("open", path, &error)),
     };
+    let len = file.metadata().map_err(|error| at("look at", path, &error))?.len();
     let mut bytes = Vec::new();
-    file.take(READ_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| at("read", path, &error))?;
-    let corrupt = if bytes.is_empty() {
-        "it is empty"
-    } else if u64::try_from(bytes.len()).is_ok_and(|len| len > READ_BYTES_MAX) {
+    if len <= READ_BYTES_MAX {
+        file.take(READ_BYTES_MAX).read_to_end(&mut bytes).map_err(|error| at("read", path, &error))?;
+    }
+    let corrupt = if len > READ_BYTES_MAX {
         "it is longer than anything written here"
+    } else if bytes.is_empty() {
+        "it is empty"
     } else if bytes.iter().all(|byte| *byte == 0) {
         "it holds nothing but zeros, as after a power failure"
     } else {
