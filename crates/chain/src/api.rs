@@ -198,9 +198,9 @@ pub trait ChainApi: Send + Sync + 'static {
     async fn randomness_from_tickets(&self, tag: i64, epoch: Epoch, entropy: &[u8], tipset: &TipSetKey) -> Result<Bytes32, ChainError>;
     /// `StateGetRandomnessFromBeacon`, `entropy` raw.
     async fn randomness_from_beacon(&self, tag: i64, epoch: Epoch, entropy: &[u8], tipset: &TipSetKey) -> Result<Bytes32, ChainError>;
-    /// `StateMinerInitialPledgeForSector`, or `StateMinerInitialPledgeCollateral` where a node lacks it; with the
-    /// node's own margin of 110/100.
-    async fn initial_pledge(&self, duration: Epoch, proof: SealProof, verified_bytes: u64, tipset: &TipSetKey) -> Result<TokenAmount, ChainError>;
+    /// `StateMinerInitialPledgeForSector`, or `StateMinerInitialPledgeCollateral` (which asks for the miner) where a
+    /// node lacks it; with the node's own margin of 110/100.
+    async fn initial_pledge(&self, miner: MinerId, duration: Epoch, proof: SealProof, verified_bytes: u64, tipset: &TipSetKey) -> Result<TokenAmount, ChainError>;
     /// `StateMinerPreCommitDepositForPower`.
     async fn pre_commit_deposit(&self, miner: MinerId, info: &crate::params::SectorPreCommitInfo, tipset: &TipSetKey) -> Result<TokenAmount, ChainError>;
     /// `StateMinerCreationDeposit` (FIP-0077); `None` where the node lacks the method.

@@ -1,0 +1,140 @@
+//! The outbox: bucket `MESSAGES`, and what of it is open for one sender.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
+use streams::{
+    error::QueueError,
+    kv::{Bucket, BucketName, CasError},
+    nats::Nats,
+    records::{Fate, OutboxEntry},
+    sector::MessageRef,
+};
+
+use super::{SendError, verdict::is_settled};
+
+/// An entry that is not settled, and the revision to change it from.
+#[derive(Debug, Clone)]
+pub(super) struct Open {
+    pub(super) value: OutboxEntry,
+    pub(super) revision: u64,
+}
+
+pub(super) struct Outbox {
+    bucket: Bucket<OutboxEntry>,
+    sender: String,
+    memory: Mutex<Memory>,
+}
+
+#[derive(Default)]
+struct Memory {
+    /// By nonce. A later message waits for an earlier one, so they are looked after in this order.
+    open: BTreeMap<u64, Open>,
+    /// One more than the highest nonce in the bucket.
+    next: u64,
+}
+
+impl Outbox {
+    pub(super) async fn open(nats: &Nats, sender: String) -> Result<Self, SendError> {
+        let failed = |source| SendError::Queue { sender: sender.clone(), source };
+        let bucket: Bucket<OutboxEntry> = Bucket::open(nats, BucketName::Messages).await.map_err(failed)?;
+        let mut memory = Memory::default();
+        for entry in bucket.entries(&format!("{sender}.*")).await.map_err(failed)? {
+            memory.take_up(entry.value, entry.revision);
+        }
+        Ok(Self { bucket, sender, memory: Mutex::new(memory) })
+    }
+
+    pub(super) fn sender(&self) -> &str {
+        &self.sender
+    }
+
+    /// The nonce to use when the node names `pending` as the next: never one that is in the outbox already, since the
+    /// node may have lost its pool.
+    pub(super) fn next_nonce(&self, pending: u64) -> u64 {
+        self.with(|memory| memory.next.max(pending))
+    }
+
+    pub(super) fn open_entries(&self) -> Vec<Open> {
+        self.with(|memory| memory.open.values().cloned().collect())
+    }
+
+    pub(super) async fn get(&self, message: &MessageRef) -> Result<Option<OutboxEntry>, SendError> {
+        let found = self.bucket.get(&key(message)).await.map_err(|e| self.failed(e))?;
+        Ok(found.map(|entry| entry.value))
+    }
+
+    /// Creates the entry. Whoever creates a key owns the nonce; an answer that was lost on the way is told from a lost
+    /// race by reading back whose bytes are there.
+    pub(super) async fn journal(&self, entry: OutboxEntry) -> Result<(), SendError> {
+        let key = key(&entry.message);
+        let revision = match self.bucket.create(&key, &entry).await {
+            Ok(revision) => revision,
+            Err(error) => {
+                let there = self.bucket.get(&key).await.map_err(|e| self.failed(e))?;
+                match (there, error) {
+                    (Some(there), _) if there.value.signed == entry.signed => there.revision,
+                    (Some(there), _) => {
+                        let nonce = entry.message.nonce;
+                        self.with(|memory| memory.take_up(there.value, there.revision));
+                        return Err(SendError::NonceTaken { sender: self.sender.clone(), nonce });
+                    }
+                    (None, CasError::Queue(source)) => return Err(self.failed(source)),
+                    (None, CasError::Lost { .. }) => {
+                        let nonce = entry.message.nonce;
+                        return Err(SendError::NonceTaken { sender: self.sender.clone(), nonce });
+                    }
+                }
+            }
+        };
+        self.with(|memory| memory.take_up(entry, revision));
+        Ok(())
+    }
+
+    /// Records a new fate. When another process was first, its version is taken up and `None` returned: the next look
+    /// decides anew.
+    pub(super) async fn amend(&self, open: Open, fate: Fate) -> Result<Option<OutboxEntry>, SendError> {
+        let changed = OutboxEntry { fate, ..open.value };
+        let key = key(&changed.message);
+        match self.bucket.update(&key, &changed, open.revision).await {
+            Ok(revision) => {
+                self.with(|memory| memory.take_up(changed.clone(), revision));
+                Ok(Some(changed))
+            }
+            Err(CasError::Lost { .. }) => {
+                if let Some(there) = self.bucket.get(&key).await.map_err(|e| self.failed(e))? {
+                    self.with(|memory| memory.take_up(there.value, there.revision));
+                }
+                Ok(None)
+            }
+            Err(CasError::Queue(source)) => Err(self.failed(source)),
+        }
+    }
+
+    fn failed(&self, source: QueueError) -> SendError {
+        SendError::Queue { sender: self.sender.clone(), source }
+    }
+
+    fn with<R>(&self, use_it: impl FnOnce(&mut Memory) -> R) -> R {
+        // Every change is one insert or remove, so a panic elsewhere cannot have left it half done.
+        use_it(&mut self.memory.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Memory {
+    fn take_up(&mut self, value: OutboxEntry, revision: u64) {
+        let nonce = value.message.nonce;
+        self.next = self.next.max(nonce.saturating_add(1));
+        if is_settled(&value.fate) {
+            self.open.remove(&nonce);
+        } else {
+            self.open.insert(nonce, Open { value, revision });
+        }
+    }
+}
+
+fn key(message: &MessageRef) -> String {
+    format!("{}.{}", message.sender, message.nonce)
+}
