@@ -73,12 +73,12 @@ impl Call<'_> {
 
     /// Randomness from tickets, bound to the called miner.
     pub(crate) fn ticket(&self, tag: i64, epoch: ChainEpoch, entropy: &[u8]) -> Result<Bytes32, ActorError> {
-        self.world.draws.from_tickets(tag, epoch, entropy).map_err(|e| actor_error_v18!(illegal_argument, e))
+        self.world.draws.ticket(tag, epoch, entropy).map_err(|e| actor_error_v18!(illegal_argument, e))
     }
 
     /// Randomness from the beacon, bound to the called miner.
     pub(crate) fn beacon(&self, tag: i64, epoch: ChainEpoch, entropy: &[u8]) -> Result<Bytes32, ActorError> {
-        self.world.draws.from_beacon(tag, epoch, entropy).map_err(|e| actor_error_v18!(illegal_argument, e))
+        self.world.draws.beacon(tag, epoch, entropy).map_err(|e| actor_error_v18!(illegal_argument, e))
     }
 }
 

@@ -91,7 +91,7 @@ impl Mempool {
         let message = &signed.message;
         let key =
             ledger.key_of(&message.from).ok_or_else(|| Rejected::NoSender(chain::address::print(&message.from)))?;
-        signature::check(message, &signed.signature, &key)?;
+        signature::check(&signed, &key)?;
         check_gas(&signed)?;
         let expected = state_nonce(ledger, &key)?;
         if message.sequence < expected {

@@ -53,7 +53,7 @@ pub(crate) struct Draws<'a> {
 
 impl Draws<'_> {
     /// `StateGetRandomnessFromTickets`: the ticket of the tipset at or before `epoch`.
-    pub(crate) fn from_tickets(&self, tag: i64, epoch: Epoch, entropy: &[u8]) -> Result<Bytes32, NoDraw> {
+    pub(crate) fn ticket(&self, tag: i64, epoch: Epoch, entropy: &[u8]) -> Result<Bytes32, NoDraw> {
         self.not_future(epoch)?;
         // A young chain has no ticket before genesis; the draw still names the epoch asked for.
         let after = self.tipsets.partition_point(|tipset| tipset.header.height <= epoch.max(0));
@@ -66,7 +66,7 @@ impl Draws<'_> {
     }
 
     /// `StateGetRandomnessFromBeacon`: the entry of the epoch itself, a null round or not.
-    pub(crate) fn from_beacon(&self, tag: i64, epoch: Epoch, entropy: &[u8]) -> Result<Bytes32, NoDraw> {
+    pub(crate) fn beacon(&self, tag: i64, epoch: Epoch, entropy: &[u8]) -> Result<Bytes32, NoDraw> {
         self.not_future(epoch)?;
         let entry = beacon_entry(self.seed, epoch.max(0));
         Ok(draw(&blake2b_256(&entry), tag, epoch, entropy))

@@ -173,8 +173,8 @@ fn drawn(devnet: &Devnet, args: Args<'_>, source: Source) -> Result<Value, RpcEr
     let (tag, epoch, entropy, key) = args.read::<(i64, i64, Base64, Key)>(4)?;
     let draws = View::at(devnet, &key)?.draws();
     let drawn = match source {
-        Source::Tickets => draws.from_tickets(tag, epoch, &entropy.0)?,
-        Source::Beacon => draws.from_beacon(tag, epoch, &entropy.0)?,
+        Source::Tickets => draws.ticket(tag, epoch, &entropy.0)?,
+        Source::Beacon => draws.beacon(tag, epoch, &entropy.0)?,
     };
     answer(Base64(drawn.0.to_vec()))
 }
