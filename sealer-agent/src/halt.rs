@@ -1,0 +1,109 @@
+//! Why work on a task stopped before it was done, decided where the reason is known.
+
+use std::{io, time::Duration};
+
+use streams::{
+    error::QueueError,
+    kv::CasError,
+    message::{Failure, FailureClass},
+    stage::Stage,
+};
+
+use crate::store::StoreError;
+
+/// Until a holder elsewhere, or a record that lags, may have moved on.
+pub(crate) const BUSY_DELAY: Duration = Duration::from_secs(2);
+/// Until the queue may answer again.
+const QUEUE_DELAY: Duration = Duration::from_secs(2);
+/// Until room, or a store that is not mounted, may be there: a person's pace.
+pub(crate) const ROOM_DELAY: Duration = Duration::from_secs(10);
+
+/// Why work on a task stopped before it was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Halt {
+    /// It failed: a fact for the coordinator.
+    Failed(Failure),
+    /// This agent was told to stop: the task goes back at once.
+    Interrupted,
+    /// Not the sector's fault: the task goes back, and costs no attempt.
+    Back { after: Duration, reason: String },
+}
+
+impl Halt {
+    pub(crate) fn failed(class: FailureClass, code: &str, message: impl Into<String>) -> Self {
+        Self::Failed(Failure { class, code: code.to_owned(), message: message.into() })
+    }
+
+    pub(crate) fn back(after: Duration, reason: impl Into<String>) -> Self {
+        Self::Back { after, reason: reason.into() }
+    }
+
+    /// A disk of ours failed.
+    pub(crate) fn disk(error: anyhow::Error) -> Self {
+        let full = error
+            .chain()
+            .filter_map(|cause| cause.downcast_ref::<io::Error>())
+            .any(|cause| cause.kind() == io::ErrorKind::StorageFull);
+        let code = if full { "no-space" } else { "disk" };
+        Self::failed(FailureClass::RetryHere, code, format!("{error:#}"))
+    }
+}
+
+impl From<Failure> for Halt {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<QueueError> for Halt {
+    fn from(error: QueueError) -> Self {
+        Self::back(QUEUE_DELAY, format!("{:#}", anyhow::Error::from(error)))
+    }
+}
+
+impl From<CasError> for Halt {
+    fn from(error: CasError) -> Self {
+        match error {
+            CasError::Lost { .. } => Self::back(BUSY_DELAY, error.to_string()),
+            CasError::Queue(error) => error.into(),
+        }
+    }
+}
+
+impl From<StoreError> for Halt {
+    fn from(error: StoreError) -> Self {
+        let (class, code) = match &error {
+            StoreError::Locked { .. } => return Self::back(BUSY_DELAY, error.to_string()),
+            StoreError::Io { .. } => return Self::disk(error.into()),
+            StoreError::Incomplete { .. } => (FailureClass::RedoFrom(Stage::Pc2), "replica-incomplete"),
+            StoreError::SectorMissing { .. } => (FailureClass::Park, "sector-missing"),
+            StoreError::Text { .. } => (FailureClass::Park, "unreadable"),
+            StoreError::NotInitialised { .. }
+            | StoreError::AlreadyInitialised { .. }
+            | StoreError::Foreign { .. }
+            | StoreError::Twice { .. } => (FailureClass::Park, "store"),
+        };
+        Self::failed(class, code, format!("{:#}", anyhow::Error::from(error)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_has_its_own_name() {
+        let halt = Halt::from(StoreError::io("write", Path::new("/s"))(io::ErrorKind::StorageFull.into()));
+        let Halt::Failed(failure) = halt else { panic!("{halt:?}") };
+        assert_eq!((failure.code.as_str(), failure.class), ("no-space", FailureClass::RetryHere));
+        assert!(failure.message.starts_with("write /s: "), "{}", failure.message);
+    }
+
+    #[test]
+    fn a_locked_sector_is_nobodys_failure() {
+        let halt = Halt::from(StoreError::Locked { path: "/s".into() });
+        assert!(matches!(halt, Halt::Back { after: BUSY_DELAY, .. }), "{halt:?}");
+    }
+}

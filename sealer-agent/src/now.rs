@@ -1,0 +1,9 @@
+//! The time that goes into records.
+
+use host::clock::{Clock as _, SystemClock};
+use streams::id::Timestamp;
+
+/// Now, by the host's clock.
+pub(crate) fn now() -> Timestamp {
+    Timestamp(SystemClock.now_unix_ms())
+}

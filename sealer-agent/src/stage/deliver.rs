@@ -1,0 +1,39 @@
+//! Putting unsealed bytes where they were asked for.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use sha2::{Digest as _, Sha256};
+use streams::{message::UnsealOrder, proof::Bytes32};
+use tokio::io::AsyncReadExt as _;
+use tokio_util::io::ReaderStream;
+
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// Sends the payload, which is the head of `file`, by HTTP `PUT`; returns its digest.
+pub(crate) async fn put(http: &reqwest::Client, file: &Path, order: &UnsealOrder) -> anyhow::Result<Bytes32> {
+    let digest = digest(file, order.payload_bytes).await.with_context(|| format!("read {}", file.display()))?;
+    let payload = tokio::fs::File::open(file).await?.take(order.payload_bytes);
+    http.put(&order.deliver_to)
+        .header(reqwest::header::CONTENT_LENGTH, order.payload_bytes)
+        .body(reqwest::Body::wrap_stream(ReaderStream::with_capacity(payload, CHUNK_BYTES)))
+        .send()
+        .await?
+        .error_for_status()?;
+    Ok(digest)
+}
+
+/// The digest of the first `bytes` bytes, which must be there.
+async fn digest(file: &Path, bytes: u64) -> anyhow::Result<Bytes32> {
+    let mut reader = tokio::fs::File::open(file).await?.take(bytes);
+    let mut digest = Sha256::new();
+    let (mut chunk, mut seen) = (vec![0; CHUNK_BYTES], 0u64);
+    loop {
+        let read = reader.read(&mut chunk).await?;
+        let Some(part) = chunk.get(..read).filter(|part| !part.is_empty()) else { break };
+        digest.update(part);
+        seen = seen.saturating_add(u64::try_from(read)?);
+    }
+    anyhow::ensure!(seen == bytes, "it has {seen} bytes, and {bytes} were asked for");
+    Ok(Bytes32(digest.finalize().into()))
+}

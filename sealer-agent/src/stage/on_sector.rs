@@ -1,0 +1,152 @@
+//! Stages that work on the sector's own files in its local store.
+
+use prover::job::Output;
+use streams::{
+    kv::CasError,
+    message::Facts,
+    records::SectorLock,
+    sector::{Placement, SectorRecord},
+    stage::Stage,
+};
+
+use super::{Tools, pieces, ticket};
+use crate::{
+    blocking::blocking,
+    child::AtWork,
+    halt::{BUSY_DELAY, Halt, ROOM_DELAY},
+    outcome, request,
+    store::{
+        local::LocalStore,
+        sector_lock::{self, SectorFolder},
+    },
+};
+
+/// Does one of: add-piece, tree-d, pc1, pc2, c1, finalize.
+pub(crate) async fn run(tools: &Tools, at: &AtWork<'_>, stage: Stage, record: &SectorRecord) -> Result<Facts, Halt> {
+    let store = local_store(tools, record)?;
+    if !stage.writes_in_place() {
+        return prove(tools, at, stage, record, &store).await;
+    }
+    let held = Exclusive::take(tools, at, record, &store).await?;
+    let done = in_place(tools, at, stage, record, &store).await;
+    held.release(tools).await;
+    done
+}
+
+/// The store the record names, if this agent has it open.
+pub(crate) fn local_store(tools: &Tools, record: &SectorRecord) -> Result<LocalStore, Halt> {
+    let at = placement(record)?;
+    tools
+        .stores
+        .local(at.store)
+        .cloned()
+        .ok_or_else(|| Halt::back(ROOM_DELAY, format!("store {} is not open in this agent", at.store)))
+}
+
+async fn in_place(
+    tools: &Tools,
+    at: &AtWork<'_>,
+    stage: Stage,
+    record: &SectorRecord,
+    store: &LocalStore,
+) -> Result<Facts, Halt> {
+    let with_ticket;
+    let record = if stage == Stage::Pc1 {
+        at.posted.phase("waits for its ticket", None);
+        with_ticket = ticket::ticketed(tools, record).await?;
+        &with_ticket
+    } else {
+        record
+    };
+    let (sector, tag) = (record.id, request::tag(record));
+    let on = store.clone();
+    blocking(move || on.begin(sector, stage, tag)).await?;
+    let facts = if stage == Stage::AddPiece {
+        let fetched = pieces::fetch(tools, at, record, &store.files(sector)).await;
+        let proved = match fetched {
+            Ok(()) => prove(tools, at, stage, record, store).await,
+            Err(halt) => Err(halt),
+        };
+        pieces::remove(&store.files(sector)).await?;
+        proved?
+    } else {
+        prove(tools, at, stage, record, store).await?
+    };
+    let (on, done) = (store.clone(), facts.clone());
+    blocking(move || on.finish(sector, done)).await?;
+    Ok(facts)
+}
+
+async fn prove(
+    tools: &Tools,
+    at: &AtWork<'_>,
+    stage: Stage,
+    record: &SectorRecord,
+    store: &LocalStore,
+) -> Result<Facts, Halt> {
+    let dir = at.dir.path();
+    if stage == Stage::AddPiece && record.pieces.is_empty() {
+        return Ok(Facts::AddPiece { pieces: Vec::new() });
+    }
+    let request = request::on_sector(stage, record, &store.files(record.id), dir).ok_or_else(|| moved(record))?;
+    match tools.prover.run(at, &request).await? {
+        Output::C1 {} => {
+            at.posted.phase("store the vanilla proofs", None);
+            // A name of its own for each try: a late one must not replace what the record refers to.
+            let name = format!("c1/{}/{}", record.id.key(), uuid::Uuid::new_v4());
+            let artifact = tools.artifacts.put(&name, &request::c1_output(dir)).await?;
+            Ok(Facts::C1 { artifact })
+        }
+        other => Ok(outcome::facts(other)?),
+    }
+}
+
+/// The sector's files are changed by this job alone: a lock in its folder against other agents of this host, and a key
+/// in `LOCKS` that tells other places.
+pub(crate) struct Exclusive {
+    _folder: SectorFolder,
+    key: String,
+    revision: u64,
+}
+
+impl Exclusive {
+    pub(crate) async fn take(
+        tools: &Tools,
+        at: &AtWork<'_>,
+        record: &SectorRecord,
+        store: &LocalStore,
+    ) -> Result<Self, Halt> {
+        let (sector, on, job) = (record.id, store.clone(), at.dir.path().to_owned());
+        let folder = blocking(move || {
+            on.manifest(sector)?;
+            sector_lock::lock(&on.files(sector), &job)
+        })
+        .await?;
+        let generation = placement(record)?.generation;
+        let lock = SectorLock { place: tools.place.clone(), agent: tools.agent.clone(), generation };
+        let key = sector.key();
+        // Whoever holds the folder's lock, and the record's word that the sector is here, outranks what an earlier
+        // holder left in the bucket.
+        let revision = match tools.locks.get(&key).await? {
+            Some(entry) => tools.locks.update(&key, &lock, entry.revision).await?,
+            None => tools.locks.create(&key, &lock).await?,
+        };
+        Ok(Self { _folder: folder, key, revision })
+    }
+
+    pub(crate) async fn release(self, tools: &Tools) {
+        match tools.locks.delete_if(&self.key, self.revision).await {
+            Ok(()) | Err(CasError::Lost { .. }) => {}
+            // The next holder replaces it.
+            Err(CasError::Queue(error)) => tracing::warn!("release the lock: {:#}", anyhow::Error::from(error)),
+        }
+    }
+}
+
+fn placement(record: &SectorRecord) -> Result<&Placement, Halt> {
+    record.state.placement().ok_or_else(|| moved(record))
+}
+
+fn moved(record: &SectorRecord) -> Halt {
+    Halt::back(BUSY_DELAY, format!("the record is {}, which this stage is not for", record.state.name()))
+}

@@ -1,0 +1,163 @@
+//! A store in which sectors are sealed.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use host::durable;
+use streams::{
+    id::{SectorId, StoreId, Timestamp},
+    message::Facts,
+    sector::SectorRecord,
+    stage::Stage,
+};
+
+use super::{
+    StoreError,
+    manifest::{Manifest, Tag},
+    paths::{self, SectorPaths},
+    space::{self, Promise, Space},
+};
+use crate::footprint;
+
+/// A store in which sectors are sealed.
+#[derive(Debug, Clone)]
+pub(crate) struct LocalStore {
+    pub(crate) id: StoreId,
+    pub(crate) path: PathBuf,
+}
+
+/// What came of asking for room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reserved {
+    /// It is promised, durably.
+    Yes,
+    /// There is too little.
+    NoRoom { needed: u64, room: u64 },
+}
+
+/// A store as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Usage {
+    pub(crate) space: Space,
+    pub(crate) reserved: u64,
+    pub(crate) sectors: u64,
+}
+
+impl LocalStore {
+    pub(crate) const fn new(id: StoreId, path: PathBuf) -> Self {
+        Self { id, path }
+    }
+
+    /// Where a sector's files are.
+    pub(crate) fn files(&self, sector: SectorId) -> SectorPaths {
+        SectorPaths::new(&self.path, sector)
+    }
+
+    /// What can still be promised.
+    pub(crate) fn room(&self, keep_free: u64) -> Result<u64, StoreError> {
+        let space = space::space(&self.path)?;
+        Ok(space::room(space.free, self.promises()?, keep_free))
+    }
+
+    /// Promises a sector room for its whole life, durably. Asked again for the same sector, it has it already.
+    pub(crate) fn reserve(
+        &self,
+        record: &SectorRecord,
+        keep_free: u64,
+        now: Timestamp,
+    ) -> Result<Reserved, StoreError> {
+        let lock = paths::placement_lock(&self.path);
+        let _held = durable::lock_exclusive(&lock).map_err(locked_or_io(&lock))?;
+        let files = self.files(record.id);
+        if Manifest::read(&files.manifest())?.is_some() {
+            return Ok(Reserved::Yes);
+        }
+        let needed = footprint::sealing_bytes(record.proof);
+        let room = self.room(keep_free)?;
+        if room < needed {
+            return Ok(Reserved::NoRoom { needed, room });
+        }
+        durable::create_dir_all(&files.root).map_err(StoreError::io("create", &files.root))?;
+        Manifest::new(record, needed, now).write(&files.manifest())?;
+        Ok(Reserved::Yes)
+    }
+
+    /// The manifest of a sector that must be here.
+    pub(crate) fn manifest(&self, sector: SectorId) -> Result<Manifest, StoreError> {
+        Manifest::read(&self.files(sector).manifest())?
+            .ok_or_else(|| StoreError::SectorMissing { sector, path: self.path.clone() })
+    }
+
+    /// A stage begins: the manifest no longer vouches for what it and later ones will make anew. Which layers and trees
+    /// the prover may reuse it decides itself, by the tags that it keeps beside the cache.
+    pub(crate) fn begin(&self, sector: SectorId, stage: Stage, tag: Option<Tag>) -> Result<(), StoreError> {
+        let files = self.files(sector);
+        let mut manifest = self.manifest(sector)?;
+        manifest.forget_from(stage);
+        manifest.tag = tag.or(manifest.tag);
+        manifest.write(&files.manifest())?;
+        let cache = files.cache();
+        durable::create_dir_all(&cache).map_err(StoreError::io("create", &cache))
+    }
+
+    /// A stage is done: the manifest says so. After finalize only what proving needs stays, and the rest of the room
+    /// is free again.
+    pub(crate) fn finish(&self, sector: SectorId, facts: Facts) -> Result<(), StoreError> {
+        let files = self.files(sector);
+        let mut manifest = self.manifest(sector)?;
+        let finalized = facts.stage() == Stage::Finalize;
+        manifest.record(facts);
+        if finalized {
+            manifest.reserved_bytes = footprint::replica_bytes(manifest.proof);
+            remove_file(&files.staged())?;
+            remove_file(&files.pc1_output())?;
+        }
+        manifest.write(&files.manifest())
+    }
+
+    /// The store as it is.
+    pub(crate) fn usage(&self) -> Result<Usage, StoreError> {
+        let space = space::space(&self.path)?;
+        let (mut reserved, mut sectors) = (0u64, 0u64);
+        for promise in self.promises()? {
+            reserved = reserved.saturating_add(promise.reserved);
+            sectors += 1;
+        }
+        Ok(Usage { space, reserved, sectors })
+    }
+
+    fn promises(&self) -> Result<Vec<Promise>, StoreError> {
+        let sectors = paths::sectors(&self.path);
+        let entries = match fs::read_dir(&sectors) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(StoreError::io("read", &sectors)(error)),
+        };
+        let mut promises = Vec::new();
+        for entry in entries {
+            let root = entry.map_err(StoreError::io("read", &sectors))?.path();
+            if let Some(manifest) = Manifest::read(&SectorPaths { root: root.clone() }.manifest())? {
+                promises.push(Promise { reserved: manifest.reserved_bytes, taken: space::taken(&root) });
+            }
+        }
+        Ok(promises)
+    }
+}
+
+fn remove_file(path: &Path) -> Result<(), StoreError> {
+    durable::remove_file(path).map_err(StoreError::io("remove", path))
+}
+
+fn locked_or_io(path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    let path = path.to_owned();
+    move |source| match source.kind() {
+        io::ErrorKind::WouldBlock => StoreError::Locked { path },
+        _ => StoreError::Io { what: "lock", path, source },
+    }
+}
+
+#[cfg(test)]
+#[path = "local_tests.rs"]
+mod tests;

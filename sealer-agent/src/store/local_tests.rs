@@ -1,0 +1,98 @@
+//! Room, and what a stage finds when it begins.
+
+use streams::{
+    proof::{Bytes32, Drawn, SealProof},
+    sector::SectorState,
+};
+
+use super::*;
+
+fn store(dir: &Path) -> LocalStore {
+    LocalStore::new(StoreId(uuid::Uuid::nil()), dir.to_owned())
+}
+
+fn record(number: u64) -> SectorRecord {
+    SectorRecord {
+        id: SectorId::from_key(&format!("f01000.{number}")).unwrap(),
+        proof: SealProof::Drg2KiBV1_1,
+        pieces: vec![],
+        submitted_at: Timestamp(1),
+        state: SectorState::Allocated {},
+        entered_at: Timestamp(1),
+        seq: 1,
+        errors: vec![],
+        story: vec![],
+        messages: vec![],
+    }
+}
+
+fn ticket(byte: u8) -> Drawn {
+    Drawn { epoch: 5, value: Bytes32([byte; 32]) }
+}
+
+#[test]
+fn room_is_promised_once_and_counts_from_then_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let one = record(1);
+    assert_eq!(store.reserve(&one, 0, Timestamp(1)).unwrap(), Reserved::Yes);
+    assert_eq!(store.reserve(&one, 0, Timestamp(2)).unwrap(), Reserved::Yes);
+    let usage = store.usage().unwrap();
+    assert_eq!((usage.sectors, usage.reserved), (1, footprint::sealing_bytes(one.proof)));
+    assert_eq!(store.manifest(one.id).unwrap().placed_at, Timestamp(1));
+}
+
+#[test]
+fn a_sector_without_room_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let refused = store.reserve(&record(1), u64::MAX, Timestamp(1)).unwrap();
+    assert!(matches!(refused, Reserved::NoRoom { room: 0, .. }), "{refused:?}");
+    assert!(matches!(store.manifest(record(1).id), Err(StoreError::SectorMissing { .. })));
+    assert_eq!(store.usage().unwrap().sectors, 0);
+}
+
+#[test]
+fn the_manifest_keeps_the_last_ticket() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let one = record(1);
+    let tag = |generation, byte| Tag { generation, ticket: ticket(byte) };
+    store.reserve(&one, 0, Timestamp(1)).unwrap();
+    store.begin(one.id, Stage::TreeD, None).unwrap();
+    assert_eq!(store.manifest(one.id).unwrap().tag, None);
+    store.begin(one.id, Stage::Pc1, Some(tag(1, 1))).unwrap();
+    store.begin(one.id, Stage::Pc2, None).unwrap();
+    assert_eq!(store.manifest(one.id).unwrap().tag, Some(tag(1, 1)));
+    store.begin(one.id, Stage::Pc1, Some(tag(2, 2))).unwrap();
+    assert_eq!(store.manifest(one.id).unwrap().tag, Some(tag(2, 2)));
+    assert!(store.files(one.id).cache().is_dir());
+}
+
+#[test]
+fn a_stage_done_again_takes_back_what_came_after_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let one = record(1);
+    store.reserve(&one, 0, Timestamp(1)).unwrap();
+    store.finish(one.id, Facts::AddPiece { pieces: vec![] }).unwrap();
+    store.finish(one.id, Facts::TreeD { comm_d: Bytes32([1; 32]) }).unwrap();
+    store.finish(one.id, Facts::Pc1 {}).unwrap();
+    store.begin(one.id, Stage::TreeD, None).unwrap();
+    let manifest = store.manifest(one.id).unwrap();
+    assert!(manifest.has(Stage::AddPiece) && !manifest.has(Stage::TreeD) && !manifest.has(Stage::Pc1));
+}
+
+#[test]
+fn finalize_gives_room_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let one = record(1);
+    store.reserve(&one, 0, Timestamp(1)).unwrap();
+    let files = store.files(one.id);
+    durable::write(&files.staged(), b"data").unwrap();
+    durable::write(&files.sealed(), b"replica").unwrap();
+    store.finish(one.id, Facts::Finalize {}).unwrap();
+    assert!(!files.staged().exists() && files.sealed().exists());
+    assert_eq!(store.usage().unwrap().reserved, footprint::replica_bytes(one.proof));
+}

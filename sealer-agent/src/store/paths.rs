@@ -1,0 +1,103 @@
+//! Where things lie within a store. Nothing here touches the disk.
+//!
+//! ```text
+//! local store                          persistent store
+//! sealstream-store.json                sealstream-store.json
+//! placement.lock                       sealed/s-t01000-17
+//! sectors/s-t01000-17/                 cache/s-t01000-17/{p_aux, t_aux, sc-02-data-tree-r-last*}
+//!   manifest.json  lock                manifests/s-t01000-17.json
+//!   pieces/  staged  sealed  cache/
+//!   pc1.json
+//! scratch/{<uuid>/, <uuid>.lock}        scratch/{<uuid>/, <uuid>.lock}
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use streams::id::SectorId;
+
+/// The file that makes a folder a store.
+pub(crate) const IDENTITY: &str = "sealstream-store.json";
+
+/// The files of a sector that is being sealed, or was sealed, in a local store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SectorPaths {
+    /// The sector's folder.
+    pub(crate) root: PathBuf,
+}
+
+impl SectorPaths {
+    pub(crate) fn new(store: &Path, sector: SectorId) -> Self {
+        Self { root: sectors(store).join(sector.file_name()) }
+    }
+
+    pub(crate) fn manifest(&self) -> PathBuf {
+        self.root.join("manifest.json")
+    }
+
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+
+    /// Names the job of the lock's holder.
+    pub(crate) fn holder(&self) -> PathBuf {
+        self.root.join("holder.json")
+    }
+
+    pub(crate) fn pieces(&self) -> PathBuf {
+        self.root.join("pieces")
+    }
+
+    pub(crate) fn piece(&self, index: usize) -> PathBuf {
+        self.pieces().join(index.to_string())
+    }
+
+    pub(crate) fn staged(&self) -> PathBuf {
+        self.root.join("staged")
+    }
+
+    pub(crate) fn sealed(&self) -> PathBuf {
+        self.root.join("sealed")
+    }
+
+    pub(crate) fn cache(&self) -> PathBuf {
+        self.root.join("cache")
+    }
+
+    pub(crate) fn pc1_output(&self) -> PathBuf {
+        self.root.join("pc1.json")
+    }
+}
+
+/// The files of a replica in a persistent store: the layout lotus and damocles use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ReplicaPaths {
+    pub(crate) sealed: PathBuf,
+    pub(crate) cache: PathBuf,
+    pub(crate) manifest: PathBuf,
+}
+
+impl ReplicaPaths {
+    pub(crate) fn new(store: &Path, sector: SectorId) -> Self {
+        let name = sector.file_name();
+        Self {
+            sealed: store.join("sealed").join(&name),
+            cache: store.join("cache").join(&name),
+            manifest: store.join("manifests").join(format!("{name}.json")),
+        }
+    }
+}
+
+/// The folder of a local store's sectors.
+pub(crate) fn sectors(store: &Path) -> PathBuf {
+    store.join("sectors")
+}
+
+/// The folder of work that nobody needs after its job.
+pub(crate) fn scratch(store: &Path) -> PathBuf {
+    store.join("scratch")
+}
+
+/// Held while room is promised, so that two agents never promise the same bytes.
+pub(crate) fn placement_lock(store: &Path) -> PathBuf {
+    store.join("placement.lock")
+}
