@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use chain::key::{KeyKind, LocalKey};
 use host::{
     exit::{CliError, Exit},
     job::{Job, JobEnd, JobSpec},
@@ -55,8 +56,10 @@ impl Cluster {
                 return Err(CliError::new(Exit::NotFound, message).hint("build all of them: make build"));
             }
         }
-        let params = std::env::var_os("FIL_PROOFS_PARAMETER_CACHE")
-            .map_or_else(prover::params::devnet_folder, PathBuf::from);
+        let params = match std::env::var_os("FIL_PROOFS_PARAMETER_CACHE") {
+            Some(folder) => PathBuf::from(folder),
+            None => prover::params::devnet_folder().context("find the parameter cache")?,
+        };
         Ok(Self {
             began,
             bin,
@@ -109,9 +112,10 @@ impl Cluster {
         self.step("devnet: the real miner actor's state code, real verification, 1 s epochs");
         let mut funds = Vec::new();
         for role in ["coordinator", "poster"] {
-            let key = chain::key::Key::generate_secp256k1();
-            key.save(&self.key_file(role)).context("store a key")?;
-            funds.push(format!("{}={FUNDS}", key.address_text()));
+            // BLS, since the coordinator's key becomes the miner's worker, and the actor asks for BLS there.
+            let key = LocalKey::generate(KeyKind::Bls).context("make a key")?;
+            key.save_new(&self.key_file(role)).context("store a key")?;
+            funds.push(format!("{}={FUNDS}", chain::address::print(&key.address())));
         }
         let ready = self.dir.join("devnet.json");
         let (data, ready_text) = (self.dir.join("devnet").display().to_string(), ready.display().to_string());

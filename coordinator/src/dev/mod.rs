@@ -143,7 +143,7 @@ async fn print_split(nats: &Nats, sectors: &[SectorId], dir: &Path) -> Result<()
     let records: Bucket<SectorRecord> = Bucket::open(nats, BucketName::Sectors).await.context("open SECTORS")?;
     let chain: Bucket<ChainHead> = Bucket::open(nats, BucketName::Chain).await.context("open CHAIN")?;
     let head = chain.get("head").await.context("read the chain's head")?.context("the follower wrote no head")?.value;
-    let policy = chain::policy::Policy::of(&head.network).context("the devnet's policy row")?;
+    let policy = chain::policy::NetworkPolicy::for_network(&head.network).context("the devnet's policy row")?;
     println!("\nwhere the time went, in seconds:");
     let mut splits = Vec::new();
     for id in sectors {

@@ -73,6 +73,8 @@ pub(crate) struct Done {
     pub(crate) claim: ClaimRef,
     pub(crate) started_at: Timestamp,
     pub(crate) ended_at: Timestamp,
+    /// For C2: the seed the proof was verified against.
+    pub(crate) verified_over: Option<Drawn>,
 }
 
 /// A failed stage.

@@ -50,12 +50,13 @@ mod person;
 mod refusal;
 mod sealing;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub(crate) mod wants;
 
 use streams::{id::Timestamp, message::ArtifactRef, sector::SectorRecord};
 
 pub(crate) use self::{
+    commit::{PRE_COMMIT, PROVE_COMMIT},
     event::{Done, Event, Failed, Landing, OnChain},
     refusal::Refused,
     wants::{Action, wants},

@@ -20,6 +20,9 @@ pub(crate) enum Refused {
     /// It is about another message than the one the sector joined.
     #[error("it is about message {}/{}, the sector joined {}/{}", .found.sender, .found.nonce, .current.sender, .current.nonce)]
     OtherMessage { found: Box<MessageRef>, current: Box<MessageRef> },
+    /// The proof was verified over a seed that is not the sector's any more.
+    #[error("the proof was verified over another seed")]
+    OtherSeed,
     /// It says what is recorded already.
     #[error("{0} is recorded already")]
     Again(&'static str),

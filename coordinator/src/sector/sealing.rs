@@ -83,6 +83,9 @@ fn advance(
         (Facts::C1 { artifact }, S::SeedReady { sealed, pre_commit, seed }) => {
             S::C1Done { sealed, pre_commit, seed, c1: artifact }
         }
+        (Facts::C2 { .. }, S::C1Done { seed, .. } | S::SeedReady { seed, .. }) if done.verified_over != Some(seed) => {
+            return Err(Refused::OtherSeed);
+        }
         (Facts::C2 { proof }, S::C1Done { sealed, pre_commit, seed, c1 }) => {
             *dropped = Some(c1);
             S::C2Done { sealed, pre_commit, seed, proof }

@@ -139,6 +139,13 @@ fn more_gas_is_tried_and_other_exit_codes_wait_for_a_person() {
 }
 
 #[test]
+fn a_proof_over_an_older_seed_is_refused() {
+    let moved = streams::proof::Drawn { epoch: 126, value: bytes(77) };
+    let sector = record(S::C1Done { sealed: sealed(), pre_commit: pre_commit(), seed: moved, c1: artifact() });
+    assert_eq!(step(sector, done(Stage::C2), RULES, NOW).unwrap_err(), Refused::OtherSeed);
+}
+
+#[test]
 fn a_message_of_another_nonce_does_not_move_it() {
     let sector = record(S::PreCommitSent { sealed: sealed(), message: message(1) });
     let event = Event::PreCommitLanded { landing: landing(9, 0), epoch: 120 };

@@ -170,6 +170,7 @@ pub(crate) fn done_in(stage: Stage, generation: u32) -> Event {
         claim: claim(1, generation),
         started_at: Timestamp(NOW.0 - 900),
         ended_at: Timestamp(NOW.0 - 100),
+        verified_over: (stage == Stage::C2).then(seed),
     }))
 }
 

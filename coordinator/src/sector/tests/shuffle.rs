@@ -61,6 +61,7 @@ fn any_event() -> impl Strategy<Value = Event> {
     let drawn = (90_i64..93, 0_u8..3).prop_map(|(epoch, value)| Drawn { epoch, value: bytes(value) });
     prop_oneof![
         6 => (stage.clone(), 1_u32..4).prop_map(|(stage, generation)| done_in(stage, generation)),
+        2 => Just(Event::SeedDrawn { seed: seed() }),
         1 => (stage, class, 1_u32..4).prop_map(|(stage, class, generation)| failed_in(stage, class, generation)),
         2 => drawn.clone().prop_map(|ticket| Event::TicketDrawn { ticket }),
         2 => drawn.prop_map(|seed| Event::SeedDrawn { seed }),

@@ -1,0 +1,155 @@
+//! Wires a coordinator together, in the order it starts.
+//!
+//! ```text
+//! config ─► listener bound ─► NATS, layout ─► chain, network, parameters ─► lease ─► leader
+//! ```
+//!
+//! Whoever holds the lease `coordinator` leads: it takes results, answers requests, sends messages. A standby follows
+//! the head if nobody else does, and waits for the lease. Two that believe they lead do no harm, since every record
+//! and every outbox key is written by compare-and-set.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use chain::{
+    ChainApi,
+    api::NetworkParams,
+    follower::{FollowerConfig, follow},
+    policy::NetworkPolicy,
+    rpc::{JsonRpc, NodeConfig},
+};
+use host::{
+    clock::{Clock, SystemClock},
+    exit::{CliError, Exit},
+    tasks::Tasks,
+};
+use streams::{
+    error::QueueError,
+    layout::{LayoutOptions, ensure},
+    nats::{Nats, NatsConfig},
+};
+use tokio::sync::watch;
+
+use crate::{
+    config::Config,
+    head,
+    leader::Leader,
+    miners::Miners,
+    pieces::{Listener, Pieces, Unseals},
+};
+
+/// How long tasks may take to end.
+const DRAIN_MAX: Duration = Duration::from_secs(20);
+
+/// Connects to NATS as the configuration says.
+pub(crate) async fn connect(config: &Config, name: &str) -> Result<Nats, CliError> {
+    let nats = NatsConfig {
+        url: config.nats.url.clone(),
+        name: name.to_owned(),
+        connect_timeout: config.nats.connect_timeout,
+    };
+    Nats::connect(&nats).await.map_err(|error| unavailable("use the queue", error))
+}
+
+/// A queue that cannot be used, with what to do about it.
+pub(crate) fn unavailable(what: &str, error: QueueError) -> CliError {
+    let hint = error.hint();
+    let cli = CliError::new(Exit::Unavailable, what.to_owned()).because(error);
+    match hint {
+        Some(hint) => cli.hint(hint),
+        None => cli,
+    }
+}
+
+/// Runs the coordinator until a signal.
+pub(crate) async fn run(config: Config, data: PathBuf) -> Result<(), CliError> {
+    let stop = host::signal::shutdown().map_err(|e| CliError::new(Exit::Io, "listen for signals").because(e))?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    host::durable::create_dir_all(&data)
+        .map_err(|e| CliError::new(Exit::Io, format!("create {}", data.display())).because(e))?;
+    let lock = data.join("lock");
+    let _lock = host::durable::lock_exclusive(&lock).map_err(|e| {
+        CliError::new(Exit::Busy, format!("lock {}", lock.display()))
+            .because(e)
+            .hint("another coordinator runs on this data folder; give this one a home of its own")
+    })?;
+    let pieces = Pieces::open(&data).map_err(|e| CliError::new(Exit::Io, "open the folder of pieces").because(e))?;
+    let unseals = Unseals::open(&data, clock.now_unix_ms())
+        .map_err(|e| CliError::new(Exit::Io, "open the folder of unsealed data").because(e))?;
+    let unseals = Arc::new(unseals);
+    let listener =
+        Listener::bind(config.http.listen, config.http.advertise.as_deref(), pieces.clone(), Arc::clone(&unseals)).await?;
+
+    let nats = connect(&config, "coordinator").await?;
+    let layout = LayoutOptions { replicas: config.queue.replicas, ack_wait: config.queue.ack_wait };
+    for drift in ensure(&nats, &layout).await.map_err(|e| unavailable("create streams and buckets", e))? {
+        tracing::warn!("{drift}");
+    }
+
+    let (chain, network) = open_chain(&config).await?;
+    let policy = policy_of(&config, &network)?;
+    prover::params::refuse_devnet_parameters(&network.name)
+        .map_err(|e| CliError::new(Exit::Refused, "proof parameters").because(e).hint("fetch the published parameters into another folder and name it in FIL_PROOFS_PARAMETER_CACHE"))?;
+    let sender = chain::sender::SenderConfig {
+        gas_limit_percent: config.gas.over_estimation_percent,
+        max_fee: config.gas.max_fee.clone(),
+        confidence: config.confidence.unwrap_or(policy.message_confidence),
+        finality: policy.finality,
+    };
+    let miners = Miners::open(nats.clone(), Arc::clone(&chain), Arc::clone(&clock), &config, sender, &data).await?;
+    let miners = Arc::new(miners);
+    tracing::info!(network = network.name, miners = miners.all().len(), http = listener.base(), "coordinator is ready");
+
+    let tasks = Tasks::new().drain_limit(DRAIN_MAX);
+    let (heads, head) = watch::channel(None);
+    let holder = format!("coordinator-{}", uuid::Uuid::new_v4().simple());
+    let base = listener.base().to_owned();
+    tasks.spawn("http", listener.serve(tasks.token()));
+    tasks.spawn("head", head::run(nats.clone(), heads, tasks.token()));
+    tasks.spawn("follower", {
+        let block_delay = Duration::from_millis(policy.block_delay_ms);
+        let config = FollowerConfig::for_block_delay(holder.clone(), block_delay);
+        let (nats, chain, clock, token) = (nats.clone(), Arc::clone(&chain), Arc::clone(&clock), tasks.token());
+        let ids = miners.ids();
+        async move { Ok(follow(&nats, chain, ids, &config, clock, &token).await?) }
+    });
+    let leader = Leader { nats, chain, clock, config, policy, network: network.name, miners, unseals, head, base, holder };
+    tasks.spawn("leader", leader.run(tasks.clone()));
+    let ended = tasks.run_until(stop).await;
+    ended.map_err(|e| CliError::new(Exit::Failure, "the coordinator stopped").because(e))
+}
+
+async fn open_chain(config: &Config) -> Result<(Arc<dyn ChainApi>, NetworkParams), CliError> {
+    let node = NodeConfig {
+        endpoint: config.chain.api.clone(),
+        token_file: config.chain.token_file.clone(),
+        timeout_secs: config.chain.timeout.as_secs().max(1),
+        ..NodeConfig::default()
+    };
+    let rpc = JsonRpc::new(&node)
+        .map_err(|e| CliError::new(Exit::Config, format!("chain.api = \"{}\"", config.chain.api)).because(e))?;
+    let chain: Arc<dyn ChainApi> = Arc::new(rpc);
+    let network = chain.network_params().await.map_err(|e| {
+        CliError::new(Exit::Unavailable, "ask the chain node")
+            .because(e)
+            .hint("is the node running and synced, and does chain.api in coordinator.toml name it?")
+    })?;
+    Ok((chain, network))
+}
+
+/// The rules of the network: our row, what the node itself says, what a person overrides.
+fn policy_of(config: &Config, network: &NetworkParams) -> Result<NetworkPolicy, CliError> {
+    let row = NetworkPolicy::for_network(&network.name);
+    let overridden = config.policy != chain::policy::PolicyOverride::default();
+    let row = match row {
+        Some(row) => row,
+        None if overridden => NetworkPolicy::mainnet(),
+        None => {
+            return Err(CliError::new(Exit::Config, format!("the rules of network {} are not known", network.name))
+                .hint("is chain.api the right node? If so, say in [policy] where its numbers differ from mainnet's"));
+        }
+    };
+    let mut policy = row;
+    policy.pre_commit_challenge_delay = network.pre_commit_challenge_delay;
+    policy.block_delay_ms = network.block_delay_secs.saturating_mul(1000);
+    Ok(policy.overridden(&config.policy))
+}

@@ -1,0 +1,217 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use chain::key::KeyKind;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use host::{output::Format, telemetry::LogFormat};
+use streams::{
+    id::{MinerId, SectorId},
+    proof::SealProof,
+};
+
+use crate::dev;
+
+/// Seals Filecoin sectors: decides what happens next to each, and speaks to the chain about it.
+#[derive(Debug, Parser)]
+#[command(name = "coordinator", version, propagate_version = true, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    /// The folder of configuration and data [default: ~/.sealstream].
+    #[arg(long, global = true, env = "SEALSTREAM_HOME", value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+    /// The configuration file [default: coordinator.toml in the home folder].
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  coordinator dev                                    the whole system on this machine, on its own chain
+  coordinator submit --miner f01000 --count 2        seal two empty sectors
+  coordinator submit --miner f01000 photos.car       seal a file
+  coordinator sectors show f01000/1                  a sector's whole story
+  coordinator unseal f01000/1 --piece 0 --out FILE   read a file back from its replica";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Write a commented configuration and make the data folder.
+    Init,
+    /// Run the coordinator.
+    Run {
+        /// The form of log lines.
+        #[arg(long, value_enum)]
+        log_format: Option<LogFormat>,
+    },
+    /// Seal sectors: empty ones by count, or files and URLs as pieces.
+    Submit(Submit),
+    /// Storage miners.
+    #[command(subcommand)]
+    Miner(Miner),
+    /// Sectors.
+    #[command(subcommand)]
+    Sectors(Sectors),
+    /// Read data back from a sealed sector.
+    Unseal(Unseal),
+    /// Tasks in the queue.
+    #[command(subcommand)]
+    Tasks(Tasks),
+    /// Agents of the cluster.
+    #[command(subcommand)]
+    Agents(Agents),
+    /// Local keys.
+    #[command(subcommand)]
+    Keys(Keys),
+    /// Run the whole system on this machine, on an embedded chain.
+    Dev(dev::Args),
+}
+
+/// The form of the answer.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Output {
+    /// The form of the answer.
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Format,
+}
+
+/// `coordinator submit`.
+#[derive(Debug, Args)]
+pub(crate) struct Submit {
+    /// The miner.
+    #[arg(long)]
+    pub(crate) miner: MinerId,
+    /// So many empty sectors.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..), required_unless_present = "pieces", conflicts_with = "pieces")]
+    pub(crate) count: Option<u64>,
+    /// Files and http(s) URLs, each a piece.
+    #[arg(value_name = "FILE or URL")]
+    pub(crate) pieces: Vec<String>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// `coordinator miner …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Miner {
+    /// Create a storage miner on chain and seal for it.
+    Create {
+        /// The size of its sectors.
+        #[arg(long)]
+        sector_size: SealProof,
+        /// The address that pays, and becomes owner and worker [default: the configured sender].
+        #[arg(long, value_name = "ADDRESS")]
+        from: Option<String>,
+        /// Its peer id, hexadecimal.
+        #[arg(long, default_value = "", value_name = "HEX")]
+        peer_id: String,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+/// `coordinator sectors …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Sectors {
+    /// Sectors, one a line.
+    List {
+        /// Only those in this state.
+        #[arg(long)]
+        state: Option<String>,
+        /// Only those of this miner.
+        #[arg(long)]
+        miner: Option<MinerId>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// One sector's whole story.
+    Show {
+        /// The sector, for example f01000/1.
+        sector: SectorId,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Go on with a parked sector.
+    Retry {
+        /// The sector, for example f01000/1.
+        sector: SectorId,
+    },
+    /// Give up a sector that is not on chain.
+    Abort {
+        /// The sector, for example f01000/1.
+        sector: SectorId,
+        /// Why, for the audit.
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+/// `coordinator unseal`.
+#[derive(Debug, Args)]
+pub(crate) struct Unseal {
+    /// The sector, for example f01000/1.
+    pub(crate) sector: SectorId,
+    /// Which piece, from 0; all of the sector when absent.
+    #[arg(long)]
+    pub(crate) piece: Option<usize>,
+    /// The file to write; it must not exist.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Give up after this time.
+    #[arg(long, default_value = "6h", value_parser = humantime::parse_duration)]
+    pub(crate) limit: std::time::Duration,
+}
+
+/// `coordinator tasks …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Tasks {
+    /// Tasks that wait or run, one a line.
+    List {
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+/// `coordinator agents …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Agents {
+    /// Agents with their slots and their work, one a line.
+    List {
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+/// `coordinator keys …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Keys {
+    /// Make a key in the home's keys folder and print its address.
+    Generate {
+        /// The file's name, without its ending.
+        #[arg(default_value = "default")]
+        name: String,
+        /// The kind of key.
+        #[arg(long, value_enum, default_value_t = KeyKindArg::Secp256k1)]
+        kind: KeyKindArg,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+/// The kinds of keys.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum KeyKindArg {
+    /// f1…
+    Secp256k1,
+    /// f3…
+    Bls,
+}
+
+impl From<KeyKindArg> for KeyKind {
+    fn from(kind: KeyKindArg) -> Self {
+        match kind {
+            KeyKindArg::Secp256k1 => Self::Secp256k1,
+            KeyKindArg::Bls => Self::Bls,
+        }
+    }
+}

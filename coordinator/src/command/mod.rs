@@ -1,0 +1,67 @@
+//! What a person types: each command is a file.
+
+mod ask;
+mod init;
+mod keys;
+mod listings;
+mod miner;
+mod submit;
+mod unseal;
+
+use std::path::{Path, PathBuf};
+
+use host::exit::CliError;
+use streams::nats::Nats;
+
+use crate::{
+    app,
+    cli::{Cli, Command, Miner, Sectors},
+    config, dev,
+};
+
+/// The folder of the coordinator's data within its home.
+const DATA: &str = "coordinator";
+
+/// Runs the command.
+pub(crate) async fn run(cli: Cli) -> Result<(), CliError> {
+    let home = host::home::resolve(cli.home);
+    match cli.command {
+        Command::Init => init::init(&home, cli.config),
+        Command::Run { log_format } => {
+            host::telemetry::init(log_format.unwrap_or_default())?;
+            app::run(config::read(&home, cli.config)?, data(&home)).await
+        }
+        Command::Submit(args) => submit::submit(&connect(&home, cli.config).await?, args).await,
+        Command::Miner(Miner::Create { sector_size, from, peer_id, output }) => {
+            let nats = connect(&home, cli.config).await?;
+            miner::create(&nats, sector_size, from, peer_id, output.output).await
+        }
+        Command::Sectors(Sectors::Retry { sector }) => ask::retry(&connect(&home, cli.config).await?, sector).await,
+        Command::Sectors(Sectors::Abort { sector, reason }) => {
+            ask::abort(&connect(&home, cli.config).await?, sector, reason).await
+        }
+        Command::Sectors(Sectors::List { state, miner, output }) => {
+            listings::sectors(&connect(&home, cli.config).await?, state.as_deref(), miner, output.output).await
+        }
+        Command::Sectors(Sectors::Show { sector, output }) => {
+            listings::sector(&connect(&home, cli.config).await?, sector, output.output).await
+        }
+        Command::Unseal(args) => unseal::unseal(&connect(&home, cli.config).await?, args).await,
+        Command::Tasks(crate::cli::Tasks::List { output }) => {
+            listings::tasks(&connect(&home, cli.config).await?, output.output).await
+        }
+        Command::Agents(crate::cli::Agents::List { output }) => {
+            listings::agents(&connect(&home, cli.config).await?, output.output).await
+        }
+        Command::Keys(crate::cli::Keys::Generate { name, kind, output }) => keys::generate(&home, &name, kind, output.output),
+        Command::Dev(args) => dev::run(args).await,
+    }
+}
+
+fn data(home: &Path) -> PathBuf {
+    home.join(DATA)
+}
+
+async fn connect(home: &Path, file: Option<PathBuf>) -> Result<Nats, CliError> {
+    app::connect(&config::read(home, file)?, "coordinator-cli").await
+}

@@ -1,0 +1,119 @@
+//! `coordinator unseal`.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use futures::StreamExt as _;
+use host::exit::{CliError, Exit};
+use sha2::{Digest as _, Sha256 as Hasher};
+use streams::{
+    control::{UnsealRequest, UnsealStarted},
+    kv::{Bucket, BucketName},
+    nats::Nats,
+    proof::{Bytes32, Sha256},
+    sector::SectorRecord,
+};
+use tokio::io::AsyncWriteExt as _;
+
+use super::ask::{ANSWERED_WITHIN, ask};
+use crate::{app::unavailable, cli::Unseal, pieces::Refusal};
+
+/// How often the coordinator is asked whether the bytes are there: seldom enough for hours, often enough for a demo.
+const LOOK_FIRST: Duration = Duration::from_millis(100);
+const LOOK_MAX: Duration = Duration::from_secs(5);
+
+pub(super) async fn unseal(nats: &Nats, args: Unseal) -> Result<(), CliError> {
+    let shown = args.out.display().to_string();
+    if args.out.exists() {
+        return Err(CliError::new(Exit::Refused, format!("{shown} exists already")).hint("name another file with --out"));
+    }
+    let wanted = digest(nats, &args).await?;
+    let piece = args.piece.and_then(|piece| u64::try_from(piece).ok());
+    let started = ask(nats, &UnsealRequest { sector: args.sector, piece }, ANSWERED_WITHIN).await?;
+    eprintln!("unsealing {} bytes of sector {}", started.bytes, args.sector);
+    let response = until_whole(&started, args.limit).await?;
+    let partial = args.out.with_extension("partial");
+    let written = receive(response, &partial, &started, wanted).await;
+    if let Err(error) = written {
+        // What is incomplete, or wrong, must not be taken for the data.
+        let _gone = std::fs::remove_file(&partial);
+        return Err(error);
+    }
+    host::durable::rename(&partial, &args.out).map_err(|e| CliError::new(Exit::Io, format!("write {shown}")).because(e))?;
+    println!("{shown}");
+    if wanted.is_some() {
+        eprintln!("its SHA-256 is that of the submitted piece");
+    }
+    Ok(())
+}
+
+/// The digest that the piece had when it was submitted.
+async fn digest(nats: &Nats, args: &Unseal) -> Result<Option<Sha256>, CliError> {
+    let sectors: Bucket<SectorRecord> =
+        Bucket::open(nats, BucketName::Sectors).await.map_err(|e| unavailable("read sectors", e))?;
+    let entry = sectors.get(&args.sector.key()).await.map_err(|e| unavailable("read the sector", e))?;
+    let record = entry.ok_or_else(|| super::listings::no_sector(args.sector))?.value;
+    let Some(index) = args.piece else { return Ok(None) };
+    let count = record.pieces.len();
+    match record.pieces.get(index) {
+        Some(piece) => Ok(Some(piece.payload_sha256)),
+        None => Err(CliError::new(Exit::NotFound, format!("sector {} has no piece {index}: it has {count}", args.sector))),
+    }
+}
+
+async fn until_whole(started: &UnsealStarted, limit: Duration) -> Result<reqwest::Response, CliError> {
+    let web = reqwest::Client::new();
+    let began = Instant::now();
+    let mut pause = LOOK_FIRST;
+    loop {
+        let failed = |e| CliError::new(Exit::Unavailable, format!("fetch {}", started.url)).because(e);
+        let response = web.get(&started.url).send().await.map_err(failed)?;
+        match response.status() {
+            status if status.is_success() => return Ok(response),
+            reqwest::StatusCode::NOT_FOUND => {}
+            status => {
+                let words = response.json::<Refusal>().await.map_or_else(|_| status.to_string(), |refusal| refusal.error);
+                return Err(CliError::new(Exit::Failure, format!("unseal: {words}")));
+            }
+        }
+        if began.elapsed() > limit {
+            return Err(CliError::new(Exit::Unavailable, format!("the bytes did not come within {}", humantime::format_duration(limit)))
+                .hint(format!("they may still come: GET {}", started.url)));
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LOOK_MAX);
+    }
+}
+
+async fn receive(
+    response: reqwest::Response,
+    to: &Path,
+    started: &UnsealStarted,
+    wanted: Option<Sha256>,
+) -> Result<(), CliError> {
+    let shown = to.display().to_string();
+    let io = |e| CliError::new(Exit::Io, format!("write {shown}")).because(e);
+    let mut file = tokio::fs::File::create(to).await.map_err(io)?;
+    let mut hasher = Hasher::new();
+    let mut length: u64 = 0;
+    let mut chunks = response.bytes_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|e| CliError::new(Exit::Unavailable, format!("fetch {}", started.url)).because(e))?;
+        length = length.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
+        hasher.update(&chunk);
+        file.write_all(&chunk).await.map_err(io)?;
+    }
+    file.flush().await.map_err(io)?;
+    file.sync_all().await.map_err(io)?;
+    let found = Bytes32(hasher.finalize().into());
+    if length != started.bytes {
+        return Err(CliError::new(Exit::Data, format!("{length} bytes came, {} were unsealed", started.bytes)));
+    }
+    match wanted.filter(|wanted| *wanted != found) {
+        Some(wanted) => Err(CliError::new(Exit::Data, format!("the unsealed piece has SHA-256 {found}, it was submitted with {wanted}"))
+            .hint("the replica, or the way here, is damaged: unseal again, then check the store")),
+        None => Ok(()),
+    }
+}

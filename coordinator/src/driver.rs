@@ -1,0 +1,189 @@
+//! Carries out what a step decided: pointers to tasks, offers to batches, waits for the chain.
+//!
+//! Nothing here is remembered for good. What is lost on the way, the reconciler finds missing and does again.
+
+use std::{sync::Arc, time::Duration};
+
+use host::tasks::Tasks;
+use streams::{
+    artifact::Artifacts,
+    error::QueueError,
+    id::{SectorId, Timestamp},
+    message::SectorEvent,
+    nats::{Nats, Published},
+    sector::{MessageRef, SectorRecord},
+    stage::Stage,
+};
+use tokio::sync::mpsc;
+use tracing::Instrument as _;
+
+use crate::{
+    registry::{Applied, Registry, RegistryError},
+    sector::{Action, Event, wants, wants::pointer},
+};
+
+/// How many notes to the on-chain part may wait; what does not fit is offered again by the reconciler.
+pub(crate) const NOTES_MAX: usize = 65_536;
+
+/// Which kind of message a sector is offered to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    PreCommit,
+    ProveCommit,
+}
+
+/// A sector that could go into a message.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Offer {
+    pub(crate) sector: SectorId,
+    pub(crate) kind: Kind,
+    pub(crate) since: Timestamp,
+}
+
+/// Notes to the parts that wait for the chain.
+#[derive(Debug, Clone)]
+pub(crate) struct Notes {
+    pub(crate) offers: mpsc::Sender<Offer>,
+    pub(crate) follows: mpsc::Sender<MessageRef>,
+    pub(crate) seeds: mpsc::Sender<(SectorId, streams::id::Epoch)>,
+}
+
+/// Moves sectors. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Driver {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    nats: Nats,
+    registry: Registry,
+    artifacts: Artifacts,
+    notes: Notes,
+    tasks: Tasks,
+}
+
+impl Driver {
+    pub(crate) async fn new(nats: Nats, registry: Registry, notes: Notes, tasks: Tasks) -> Result<Self, QueueError> {
+        let artifacts = Artifacts::open(&nats).await?;
+        Ok(Self { inner: Arc::new(Inner { nats, registry, artifacts, notes, tasks }) })
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.inner.registry
+    }
+
+    /// Tells a sector that something happened, and does what follows from it.
+    pub(crate) async fn tell(&self, id: SectorId, event: Event) -> Result<Applied, RegistryError> {
+        let applied = self.inner.registry.apply(id, &event).await?;
+        match &applied {
+            Applied::Moved(step) => {
+                self.carry_out(&step.next, &step.actions).await;
+                tracing::info!(sector = %id, state = step.next.state.name(), "{}", step.what);
+                self.publish_event(&step.next, &step.what).await;
+            }
+            Applied::Refused(refused) => tracing::debug!(sector = %id, "\"{}\" refused: {refused}", event.name()),
+        }
+        Ok(applied)
+    }
+
+    /// Begins a sector that was just created.
+    pub(crate) async fn begin(&self, record: &SectorRecord) {
+        self.carry_out(record, &wants(record)).await;
+        self.publish_event(record, "submitted").await;
+    }
+
+    /// Does what a record wants, whether it was done before or not.
+    pub(crate) async fn carry_out(&self, record: &SectorRecord, actions: &[Action]) {
+        for action in actions {
+            match action {
+                Action::Publish { stage, not_before } => self.publish_when_due(record, *stage, *not_before).await,
+                Action::OfferPreCommit => self.offer(record, Kind::PreCommit),
+                Action::OfferProveCommit => self.offer(record, Kind::ProveCommit),
+                Action::Follow { message } => {
+                    self.note("follow", self.inner.notes.follows.try_send(message.clone()).is_ok());
+                }
+                Action::AwaitSeed { pre_commit } => {
+                    self.note("seed", self.inner.notes.seeds.try_send((record.id, *pre_commit)).is_ok());
+                }
+                Action::DropArtifact(artifact) => {
+                    if let Err(error) = self.inner.artifacts.delete(&artifact.name).await {
+                        tracing::debug!(sector = %record.id, "delete artifact {}: {error}", artifact.name);
+                    }
+                }
+            }
+        }
+    }
+
+    fn offer(&self, record: &SectorRecord, kind: Kind) {
+        let offer = Offer { sector: record.id, kind, since: record.entered_at };
+        self.note("offer", self.inner.notes.offers.try_send(offer).is_ok());
+    }
+
+    fn note(&self, what: &str, taken: bool) {
+        if !taken {
+            tracing::warn!("{NOTES_MAX} notes wait for the chain: the {what} is made again by the reconciler");
+        }
+    }
+
+    /// An attempt that has just failed is repeated after its pause; anything else at once.
+    async fn publish_when_due(&self, record: &SectorRecord, stage: Stage, not_before: Option<Timestamp>) {
+        let wait_ms = not_before.map_or(0, |due| due.ms_since(self.inner.registry.now()));
+        if wait_ms == 0 {
+            return self.publish(record, stage).await;
+        }
+        let driver = self.clone();
+        let id = record.id;
+        let token = self.inner.tasks.token();
+        let name = format!("retry {stage} of {id}");
+        let span = tracing::info_span!("retry", sector = %id, %stage);
+        self.inner.tasks.spawn_once(
+            name,
+            async move {
+                tokio::select! {
+                    () = tokio::time::sleep(Duration::from_millis(wait_ms)) => {}
+                    () = token.cancelled() => return Ok(()),
+                }
+                match driver.inner.registry.get(id).await {
+                    Ok(record) => driver.publish_if_wanted(&record, stage).await,
+                    Err(error) => tracing::warn!("read the sector: {error}"),
+                }
+                Ok(())
+            }
+            .instrument(span),
+        );
+    }
+
+    async fn publish_if_wanted(&self, record: &SectorRecord, stage: Stage) {
+        let wanted = wants(record).iter().any(|a| matches!(a, Action::Publish { stage: s, .. } if *s == stage));
+        if wanted {
+            self.publish(record, stage).await;
+        }
+    }
+
+    async fn publish(&self, record: &SectorRecord, stage: Stage) {
+        let Some((subject, task)) = pointer(record, stage) else {
+            tracing::error!(sector = %record.id, %stage, "a bound stage is wanted and the sector has no place");
+            return;
+        };
+        match self.inner.nats.publish_task(&subject, &task).await {
+            Ok(Published::New { sequence }) => tracing::debug!(sector = %record.id, %stage, sequence, "task published"),
+            Ok(Published::AlreadyQueued) => tracing::debug!(sector = %record.id, %stage, "task is already queued"),
+            Err(error) => {
+                tracing::warn!(sector = %record.id, %stage, "publish {subject}, the reconciler will: {error}");
+            }
+        }
+    }
+
+    async fn publish_event(&self, record: &SectorRecord, what: &str) {
+        let event = SectorEvent {
+            sector: record.id,
+            seq: record.seq,
+            at: self.inner.registry.now(),
+            state: record.state.name().to_owned(),
+            what: what.to_owned(),
+        };
+        if let Err(error) = self.inner.nats.publish_event(&event).await {
+            tracing::warn!(sector = %record.id, seq = record.seq, "publish event: {error}");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Leads while it holds the lease, and waits for it otherwise.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use chain::{ChainApi, policy::NetworkPolicy};
+use host::{clock::Clock, tasks::Tasks};
+use streams::{lease::Lease, nats::Nats};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::Config,
+    control::Control,
+    driver::{Driver, NOTES_MAX, Notes},
+    head::Head,
+    miners::Miners,
+    numbers::Numbers,
+    onchain::{Batcher, Carrier, Waits},
+    pieces::Unseals,
+    reconciler::Reconciler,
+    registry::Registry,
+    results::Results,
+    sector::Rules,
+    submission::Submission,
+    tickets::Tickets,
+    unsealing::Unsealing,
+    verify::Judge,
+};
+
+/// The lease's key.
+const LEASE: &str = "coordinator";
+/// A leader that died is replaced after this.
+const LEASE_TTL: Duration = Duration::from_secs(15);
+/// How often it is renewed, and how often a standby looks.
+const LEASE_LOOK: Duration = Duration::from_secs(3);
+/// How long the tasks of a leader may take to end when it stops to lead.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// What leading takes.
+pub(crate) struct Leader {
+    pub(crate) nats: Nats,
+    pub(crate) chain: Arc<dyn ChainApi>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) config: Config,
+    pub(crate) policy: NetworkPolicy,
+    pub(crate) network: String,
+    pub(crate) miners: Arc<Miners>,
+    pub(crate) unseals: Arc<Unseals>,
+    pub(crate) head: Head,
+    pub(crate) base: String,
+    pub(crate) holder: String,
+}
+
+impl Leader {
+    /// Takes the lease whenever it is free, and leads until it is lost.
+    pub(crate) async fn run(self, service: Tasks) -> anyhow::Result<()> {
+        let cancel = service.token();
+        let mut told = false;
+        while !cancel.is_cancelled() {
+            match Lease::try_take(&self.nats, LEASE, &self.holder, LEASE_TTL).await {
+                Ok(Some(lease)) => {
+                    told = false;
+                    self.lead(Arc::new(lease), &cancel).await?;
+                }
+                Ok(None) if !std::mem::replace(&mut told, true) => tracing::info!("another coordinator leads: standing by"),
+                Ok(None) => {}
+                Err(error) => tracing::warn!("take the lease: {}", host::exit::chain(&error)),
+            }
+            pause(LEASE_LOOK, &cancel).await;
+        }
+        Ok(())
+    }
+
+    async fn lead(&self, lease: Arc<Lease>, cancel: &CancellationToken) -> anyhow::Result<()> {
+        tracing::info!("leading");
+        let tasks = Tasks::new().drain_limit(DRAIN_MAX);
+        self.start(&tasks, &lease).await?;
+        let lost = async {
+            tokio::select! {
+                () = until_lost(&lease) => tracing::warn!("the lease is lost: another coordinator may lead"),
+                () = cancel.cancelled() => {}
+            }
+        };
+        let ended = tasks.run_until(lost).await;
+        if let Err(error) = lease.release().await {
+            tracing::debug!("release the lease: {error}");
+        }
+        ended.context("lead")
+    }
+
+    async fn start(&self, tasks: &Tasks, lease: &Arc<Lease>) -> anyhow::Result<()> {
+        let rules = Rules { attempts_max: self.config.sector.attempts_max };
+        let registry = Registry::open(&self.nats, rules, Arc::clone(&self.clock)).await?;
+        let (offers, offers_rx) = mpsc::channel(NOTES_MAX);
+        let (follows, follows_rx) = mpsc::channel(NOTES_MAX);
+        let (seeds, seeds_rx) = mpsc::channel(NOTES_MAX);
+        let notes = Notes { offers, follows, seeds };
+        let driver = Driver::new(self.nats.clone(), registry.clone(), notes, tasks.clone()).await?;
+        let judge = Judge::new(Arc::new(prover::RealVerifier));
+        let carrier = Arc::new(Carrier {
+            driver: driver.clone(),
+            chain: Arc::clone(&self.chain),
+            miners: Arc::clone(&self.miners),
+            policy: self.policy.clone(),
+            life: self.config.sector.life(),
+            lease: Arc::clone(lease),
+        });
+        let tickets = Tickets { driver: driver.clone(), chain: Arc::clone(&self.chain), policy: self.policy.clone() };
+        let numbers = Numbers::open(&self.nats, Arc::clone(&self.chain)).await?;
+        let submission = Submission { driver: driver.clone(), numbers, miners: Arc::clone(&self.miners) };
+        let unsealing = Unsealing {
+            nats: self.nats.clone(),
+            registry,
+            unseals: Arc::clone(&self.unseals),
+            base: self.base.clone(),
+        };
+
+        let waits = Waits::new(Arc::clone(&carrier), self.head.clone(), follows_rx, seeds_rx);
+        tasks.spawn("waits", waits.run(tasks.token()));
+        let batcher = Batcher::new(carrier, offers_rx, self.config.batch.clone());
+        tasks.spawn("batcher", batcher.run(tasks.token()));
+        let results = Results::open(&self.nats, driver.clone(), judge, Arc::clone(&self.unseals)).await?;
+        tasks.spawn("results", results.run(tasks.token()));
+        let reconciler = Reconciler {
+            nats: self.nats.clone(),
+            driver: driver.clone(),
+            miners: Arc::clone(&self.miners),
+            policy: self.policy.clone(),
+            head: self.head.clone(),
+            interval: self.config.reconcile_interval,
+        };
+        tasks.spawn("reconciler", reconciler.run(tasks.token()));
+        let control = Control {
+            chain: Arc::clone(&self.chain),
+            driver,
+            miners: Arc::clone(&self.miners),
+            submission,
+            tickets,
+            unsealing,
+            head: self.head.clone(),
+            network: self.network.clone(),
+            base: self.base.clone(),
+        };
+        tasks.spawn("control", control.run(self.nats.clone(), tasks.clone(), tasks.token()));
+        Ok(())
+    }
+}
+
+/// Renews the lease until it is lost. One renewal that fails is not the end: the lease outlives several.
+async fn until_lost(lease: &Lease) {
+    while lease.is_held() {
+        tokio::time::sleep(LEASE_LOOK).await;
+        match lease.renew().await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => tracing::warn!("renew the lease: {}", host::exit::chain(&error)),
+        }
+    }
+}
+
+async fn pause(time: Duration, cancel: &CancellationToken) {
+    tokio::select! {
+        () = tokio::time::sleep(time) => {}
+        () = cancel.cancelled() => {}
+    }
+}

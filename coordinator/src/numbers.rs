@@ -1,0 +1,71 @@
+//! Sector numbers: each is given once, ever.
+//!
+//! A key in `NUMBERS` is only ever created, so two coordinators, or one that was restored from a backup beside one that
+//! was not, cannot give the same number; and the miner actor is asked whether it knows the number already.
+
+use std::sync::Arc;
+
+use chain::ChainApi;
+use streams::{
+    error::QueueError,
+    id::{MinerId, SectorId, SectorNumber, Timestamp},
+    kv::{Bucket, BucketName, CasError},
+    nats::Nats,
+    records::NumberGiven,
+};
+
+/// How many numbers in a row may be found taken before something is wrong.
+const TAKEN_MAX: u32 = 100_000;
+
+/// A number that could not be given.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NumberError {
+    #[error("{TAKEN_MAX} sector numbers of {0} in a row are taken")]
+    Exhausted(MinerId),
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    #[error("ask whether a sector number is taken")]
+    Chain(#[from] chain::ChainError),
+}
+
+/// Gives numbers.
+#[derive(Clone)]
+pub(crate) struct Numbers {
+    given: Bucket<NumberGiven>,
+    chain: Arc<dyn ChainApi>,
+}
+
+impl Numbers {
+    pub(crate) async fn open(nats: &Nats, chain: Arc<dyn ChainApi>) -> Result<Self, QueueError> {
+        Ok(Self { given: Bucket::open(nats, BucketName::Numbers).await?, chain })
+    }
+
+    /// Gives `count` new numbers of a miner, ascending.
+    pub(crate) async fn give(&self, miner: MinerId, count: usize, at: Timestamp) -> Result<Vec<SectorId>, NumberError> {
+        let mut next = self.highest(miner).await?.map_or(1, |highest| highest.saturating_add(1));
+        let mut given = Vec::with_capacity(count);
+        let mut taken: u32 = 0;
+        while given.len() < count {
+            if taken > TAKEN_MAX {
+                return Err(NumberError::Exhausted(miner));
+            }
+            let id = SectorId { miner, number: SectorNumber(next) };
+            next = next.saturating_add(1);
+            if self.chain.sector_allocated(miner, id.number, &Vec::new()).await? {
+                taken += 1;
+                continue;
+            }
+            match self.given.create(&id.key(), &NumberGiven { at }).await {
+                Ok(_) => given.push(id),
+                Err(CasError::Lost { .. }) => taken += 1,
+                Err(CasError::Queue(error)) => return Err(error.into()),
+            }
+        }
+        Ok(given)
+    }
+
+    async fn highest(&self, miner: MinerId) -> Result<Option<u64>, QueueError> {
+        let keys = self.given.keys(&format!("{miner}.*")).await?;
+        Ok(keys.iter().filter_map(|key| SectorId::from_key(key).ok()).map(|id| id.number.0).max())
+    }
+}

@@ -1,0 +1,59 @@
+//! `coordinator agents list`.
+
+use host::{
+    exit::CliError,
+    output::{Column, Listing},
+};
+use streams::{
+    id::Timestamp,
+    records::{AgentRecord, ClassSlots, JobNow, JobSubject},
+};
+
+use super::span;
+
+pub(crate) fn list(agents: &[AgentRecord], now: Timestamp) -> Result<Listing, CliError> {
+    let mut listing = Listing::new([
+        Column::new("AGENT"),
+        Column::new("PLACE"),
+        Column::new("CLASSES (USED/SLOTS)"),
+        Column::new("WORK"),
+        Column::new("LAST BEAT").right(),
+        Column::wide("HOST"),
+        Column::wide("PID").right(),
+        Column::wide("VERSION"),
+        Column::wide("UP").right(),
+    ]);
+    for agent in agents {
+        let slots = |c: &ClassSlots| format!("{} {}/{}", c.class, c.used, c.slots);
+        let cells = [
+            agent.agent.to_string(),
+            agent.place.to_string(),
+            agent.classes.iter().map(slots).collect::<Vec<_>>().join(", "),
+            agent.jobs.iter().map(|job| work(job, now)).collect::<Vec<_>>().join("; "),
+            span(now.ms_since(agent.at)),
+            agent.host.clone(),
+            agent.pid.to_string(),
+            agent.version.clone(),
+            span(now.ms_since(agent.started_at)),
+        ];
+        listing.row(cells, agent)?;
+    }
+    Ok(listing)
+}
+
+/// `pc1 f01000/1 (layer 1 of 2, 45%, 12s)`.
+fn work(job: &JobNow, now: Timestamp) -> String {
+    let what = match &job.what {
+        JobSubject::Sector { sector, stage } => format!("{stage} {sector}"),
+        JobSubject::Partition { class, miner, open, partition } => format!("{class} {miner} deadline at {open}, partition {partition}"),
+    };
+    format!("{what} ({}, {})", progress(job), span(now.ms_since(job.started_at)))
+}
+
+/// How far a job is.
+pub(super) fn progress(job: &JobNow) -> String {
+    match job.permille {
+        Some(permille) => format!("{}, {}%", job.phase, permille / 10),
+        None => job.phase.clone(),
+    }
+}

@@ -1,0 +1,87 @@
+//! `coordinator sectors list`.
+
+use host::{
+    exit::CliError,
+    output::{Column, Listing},
+};
+use streams::{
+    id::Timestamp,
+    sector::{SectorRecord, SectorState},
+};
+
+use super::{clock_time, span};
+
+/// Every state's name, in the order of a sector's life.
+pub(crate) const STATES: [&str; 16] = [
+    "allocated",
+    "placed",
+    "pieces-added",
+    "tree-d-done",
+    "ticketed",
+    "pc1-done",
+    "pc2-done",
+    "pre-commit-sent",
+    "pre-committed",
+    "seed-ready",
+    "c1-done",
+    "c2-done",
+    "prove-commit-sent",
+    "proving",
+    "parked",
+    "aborted",
+];
+
+pub(crate) fn list(records: &[SectorRecord], now: Timestamp) -> Result<Listing, CliError> {
+    let mut listing = Listing::new([
+        Column::new("SECTOR"),
+        Column::new("SIZE"),
+        Column::new("STATE"),
+        Column::new("FOR").right(),
+        Column::new("PLACE"),
+        Column::new("PIECES").right(),
+        Column::new("ERRORS").right(),
+        Column::new("NOTE"),
+        Column::wide("SUBMITTED"),
+        Column::wide("COMMR"),
+    ]);
+    for record in records {
+        let state = &record.state;
+        let cells = [
+            record.id.to_string(),
+            record.proof.to_string(),
+            state.name().to_owned(),
+            span(now.ms_since(record.entered_at)),
+            state.placement().map(|at| at.place.to_string()).unwrap_or_default(),
+            record.pieces.len().to_string(),
+            record.errors.len().to_string(),
+            note(record),
+            clock_time(record.submitted_at),
+            state.sealed().map(|sealed| sealed.comm_r.to_string()).unwrap_or_default(),
+        ];
+        listing.row(cells, record)?;
+    }
+    Ok(listing)
+}
+
+/// What a person wants to know of it at a glance.
+fn note(record: &SectorRecord) -> String {
+    match &record.state {
+        SectorState::Parked { reason, .. } => format!("{}: {}", reason.code, reason.text),
+        SectorState::Aborted { reason } => reason.clone(),
+        SectorState::Proving { deadline, partition, .. } => format!("deadline {deadline}, partition {partition}"),
+        _ => record.errors.last().map(|e| format!("{} failed: {}", e.stage, e.code)).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sector::tests::sample;
+
+    #[test]
+    fn every_state_is_named() {
+        for state in sample::states() {
+            assert!(STATES.contains(&state.name()), "{}", state.name());
+        }
+    }
+}
