@@ -98,13 +98,14 @@ impl Nats {
             .map_err(client)?;
         let endpoint = service.endpoint_builder().name("requests").add(subject_wildcard).await.map_err(client)?;
         // Requests sent from here on find us, even before the first `next`.
-        self.client().flush().await.map_err(|error| client(error.into()))?;
-        Ok(Calls { endpoint, service })
+        self.round_trip().await;
+        Ok(Calls { nats: self.clone(), endpoint, service })
     }
 }
 
 /// Incoming requests.
 pub struct Calls {
+    nats: Nats,
     endpoint: Endpoint,
     service: Service,
 }
@@ -123,8 +124,12 @@ impl Calls {
 
     /// Stops answering: the next who asks finds another daemon, or hears at once that there is none.
     pub async fn close(self) {
-        // It stops a task of its own, which cannot fail.
-        drop(self.service.stop().await);
+        let Self { nats, mut endpoint, service } = self;
+        // Both only tell tasks of this process, and those are gone if it fails. (Dropping the endpoint would
+        // unsubscribe too, but later.)
+        drop(endpoint.stop().await);
+        drop(service.stop().await);
+        nats.round_trip().await;
     }
 }
 

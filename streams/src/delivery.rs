@@ -14,8 +14,8 @@ use crate::{
 
 /// How long one acknowledgement may take before it is sent again.
 const ACK_TRY: Duration = Duration::from_secs(5);
-/// How long an acknowledgement is tried: longer than an election and the way back to a server.
-const ACK_LIMIT: Duration = Duration::from_secs(60);
+/// How long an acknowledgement is tried: longer than an election (7 s) and the way back to a server (4 s).
+const ACK_LIMIT: Duration = Duration::from_secs(30);
 /// Pause between tries.
 const RETRY_EVERY: Duration = Duration::from_millis(250);
 
@@ -79,6 +79,10 @@ impl Delivery {
     }
 
     /// Acknowledges: returns once the server confirmed that the message is gone.
+    ///
+    /// A server that was killed may have forgotten its last deliveries: it keeps the messages and delivers them
+    /// again. Nobody then confirms this acknowledgement, and the error after half a minute does no harm: whoever gets
+    /// the message next finds its work done.
     pub async fn ack(&self) -> Result<(), QueueError> {
         self.settle("+ACK".into()).await
     }

@@ -113,6 +113,14 @@ impl Nats {
         })
     }
 
+    /// Waits until the server has seen everything this connection sent before. (The library's `flush` only empties
+    /// its buffer.)
+    pub(crate) async fn round_trip(&self) {
+        let nobody = self.client().new_inbox();
+        // Any answer will do: the one that comes is "nobody is there".
+        drop(self.request("wait for the server", &nobody, None, Bytes::new(), REQUEST_LIMIT).await);
+    }
+
     /// Calls `$JS.API.<verb>`, waiting out an election.
     pub(crate) async fn api<T: DeserializeOwned>(
         &self,

@@ -5,6 +5,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr, TcpListener},
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -239,6 +240,8 @@ impl ServerProcess {
         let mut command = self.command();
         command.arg("-c").arg(&conf).arg("--ports_file_dir").arg(&ports_dir).arg("-l").arg(dir.join("nats-server.log"));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // Ctrl-C at the terminal is for the program that owns the server: it stops the server last.
+        command.process_group(0);
         let child = command.spawn().map_err(ServerError::system("start", &self.program))?;
         let pid = child.id();
         self.child = Some(child);

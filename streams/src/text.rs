@@ -37,14 +37,18 @@ pub enum BadText {
     },
 }
 
-/// Writes a text with its version.
+/// A text as it is written: its version, then its fields in the order of their declaration.
+#[derive(Serialize)]
+struct Versioned<'a, T> {
+    v: u64,
+    #[serde(flatten)]
+    text: &'a T,
+}
+
+/// Writes a text with its version. The bytes are the same in every build: no map decides the order of fields.
 pub fn encode<T: Text>(text: &T) -> Result<bytes::Bytes, BadText> {
-    let malformed = |source| BadText::Malformed { kind: T::KIND, source };
-    let mut value = serde_json::to_value(text).map_err(malformed)?;
-    if let Some(object) = value.as_object_mut() {
-        object.insert("v".to_owned(), T::VERSION.into());
-    }
-    serde_json::to_vec(&value).map(Into::into).map_err(malformed)
+    let written = serde_json::to_vec(&Versioned { v: T::VERSION, text });
+    written.map(Into::into).map_err(|source| BadText::Malformed { kind: T::KIND, source })
 }
 
 /// Reads a text, refusing other versions before looking at the rest.
