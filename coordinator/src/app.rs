@@ -8,7 +8,7 @@
 //! the head if nobody else does, and waits for the lease. Two that believe they lead do no harm, since every record
 //! and every outbox key is written by compare-and-set.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use chain::{
     ChainApi,
@@ -16,12 +16,15 @@ use chain::{
     follower::{FollowerConfig, follow},
     policy::NetworkPolicy,
     rpc::{JsonRpc, NodeConfig},
+    sender::SenderConfig,
 };
 use host::{
     clock::{Clock, SystemClock},
+    durable::FileLock,
     exit::{CliError, Exit},
     tasks::Tasks,
 };
+use prover::Verifier;
 use streams::{
     error::QueueError,
     layout::{LayoutOptions, ensure},
@@ -61,61 +64,101 @@ pub(crate) fn unavailable(what: &str, error: QueueError) -> CliError {
 }
 
 /// Runs the coordinator until a signal.
-pub(crate) async fn run(config: Config, data: PathBuf) -> Result<(), CliError> {
+pub(crate) async fn run(config: Config, data: &Path) -> Result<(), CliError> {
     let stop = host::signal::shutdown().map_err(|e| CliError::new(Exit::Io, "listen for signals").because(e))?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    host::durable::create_dir_all(&data)
+    let tasks = Tasks::new().drain_limit(DRAIN_MAX);
+    let app = App::build(config, data).await?;
+    app.spawn(&tasks, Arc::new(prover::RealVerifier));
+    tasks.run_until(stop).await.map_err(|e| CliError::new(Exit::Failure, "the coordinator stopped").because(e))
+}
+
+/// A coordinator that is ready to start: everything is connected and checked, nothing runs.
+pub(crate) struct App {
+    nats: Nats,
+    chain: Arc<dyn ChainApi>,
+    clock: Arc<dyn Clock>,
+    config: Config,
+    policy: NetworkPolicy,
+    network: String,
+    miners: Arc<Miners>,
+    unseals: Arc<Unseals>,
+    listener: Listener,
+    lock: FileLock,
+}
+
+impl App {
+    /// Takes the folder and the port, connects, and checks that the parts fit together.
+    pub(crate) async fn build(config: Config, data: &Path) -> Result<Self, CliError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let lock = own(data)?;
+        let pieces = Pieces::open(data).map_err(|e| CliError::new(Exit::Io, "open the folder of pieces").because(e))?;
+        let unseals = Unseals::open(data, clock.now_unix_ms())
+            .map_err(|e| CliError::new(Exit::Io, "open the folder of unsealed data").because(e))?;
+        let unseals = Arc::new(unseals);
+        let advertise = config.http.advertise.as_deref();
+        let listener = Listener::bind(config.http.listen, advertise, pieces, Arc::clone(&unseals)).await?;
+
+        let nats = connect(&config, "coordinator").await?;
+        let layout = LayoutOptions { replicas: config.queue.replicas, ack_wait: config.queue.ack_wait };
+        for drift in ensure(&nats, &layout).await.map_err(|e| unavailable("create streams and buckets", e))? {
+            tracing::warn!("{drift}");
+        }
+
+        let (chain, network) = open_chain(&config).await?;
+        let policy = policy_of(&config, &network)?;
+        prover::params::refuse_devnet_parameters(&network.name).map_err(|e| {
+            CliError::new(Exit::Refused, "proof parameters")
+                .because(e)
+                .hint("fetch the published parameters into another folder and name it in FIL_PROOFS_PARAMETER_CACHE")
+        })?;
+        let sender = SenderConfig {
+            gas_limit_percent: config.gas.over_estimation_percent,
+            max_fee: config.gas.max_fee.clone(),
+            confidence: config.confidence.unwrap_or(policy.message_confidence),
+            finality: policy.finality,
+        };
+        let miners = Miners::open(nats.clone(), Arc::clone(&chain), Arc::clone(&clock), &config, sender, data).await?;
+        let miners = Arc::new(miners);
+        let network = network.name;
+        tracing::info!(network, miners = miners.all().len(), http = listener.base(), "coordinator is ready");
+        Ok(Self { nats, chain, clock, config, policy, network, miners, unseals, listener, lock })
+    }
+
+    /// Starts everything as tasks.
+    pub(crate) fn spawn(self, tasks: &Tasks, verifier: Arc<dyn Verifier>) {
+        let Self { nats, chain, clock, config, policy, network, miners, unseals, listener, lock } = self;
+        let (heads, head) = watch::channel(None);
+        let holder = format!("coordinator-{}", uuid::Uuid::new_v4().simple());
+        let base = listener.base().to_owned();
+        let http = listener.serve(tasks.token());
+        tasks.spawn("http", async move {
+            // The folder is this process' own for as long as anything is served from it.
+            let _lock = lock;
+            http.await
+        });
+        tasks.spawn("head", head::run(nats.clone(), heads, tasks.token()));
+        tasks.spawn("follower", {
+            let block_delay = Duration::from_millis(policy.block_delay_ms);
+            let config = FollowerConfig::for_block_delay(holder.clone(), block_delay);
+            let (nats, chain, clock, token) = (nats.clone(), Arc::clone(&chain), Arc::clone(&clock), tasks.token());
+            let ids = miners.ids();
+            async move { Ok(follow(&nats, chain, ids, &config, clock, &token).await?) }
+        });
+        let leader =
+            Leader { nats, chain, clock, config, policy, network, miners, unseals, head, base, holder, verifier };
+        tasks.spawn("leader", leader.run(tasks.clone()));
+    }
+}
+
+fn own(data: &Path) -> Result<FileLock, CliError> {
+    host::durable::create_dir_all(data)
         .map_err(|e| CliError::new(Exit::Io, format!("create {}", data.display())).because(e))?;
     let lock = data.join("lock");
-    let _lock = host::durable::lock_exclusive(&lock).map_err(|e| {
+    host::durable::lock_exclusive(&lock).map_err(|e| {
         CliError::new(Exit::Busy, format!("lock {}", lock.display()))
             .because(e)
             .hint("another coordinator runs on this data folder; give this one a home of its own")
-    })?;
-    let pieces = Pieces::open(&data).map_err(|e| CliError::new(Exit::Io, "open the folder of pieces").because(e))?;
-    let unseals = Unseals::open(&data, clock.now_unix_ms())
-        .map_err(|e| CliError::new(Exit::Io, "open the folder of unsealed data").because(e))?;
-    let unseals = Arc::new(unseals);
-    let listener =
-        Listener::bind(config.http.listen, config.http.advertise.as_deref(), pieces.clone(), Arc::clone(&unseals)).await?;
-
-    let nats = connect(&config, "coordinator").await?;
-    let layout = LayoutOptions { replicas: config.queue.replicas, ack_wait: config.queue.ack_wait };
-    for drift in ensure(&nats, &layout).await.map_err(|e| unavailable("create streams and buckets", e))? {
-        tracing::warn!("{drift}");
-    }
-
-    let (chain, network) = open_chain(&config).await?;
-    let policy = policy_of(&config, &network)?;
-    prover::params::refuse_devnet_parameters(&network.name)
-        .map_err(|e| CliError::new(Exit::Refused, "proof parameters").because(e).hint("fetch the published parameters into another folder and name it in FIL_PROOFS_PARAMETER_CACHE"))?;
-    let sender = chain::sender::SenderConfig {
-        gas_limit_percent: config.gas.over_estimation_percent,
-        max_fee: config.gas.max_fee.clone(),
-        confidence: config.confidence.unwrap_or(policy.message_confidence),
-        finality: policy.finality,
-    };
-    let miners = Miners::open(nats.clone(), Arc::clone(&chain), Arc::clone(&clock), &config, sender, &data).await?;
-    let miners = Arc::new(miners);
-    tracing::info!(network = network.name, miners = miners.all().len(), http = listener.base(), "coordinator is ready");
-
-    let tasks = Tasks::new().drain_limit(DRAIN_MAX);
-    let (heads, head) = watch::channel(None);
-    let holder = format!("coordinator-{}", uuid::Uuid::new_v4().simple());
-    let base = listener.base().to_owned();
-    tasks.spawn("http", listener.serve(tasks.token()));
-    tasks.spawn("head", head::run(nats.clone(), heads, tasks.token()));
-    tasks.spawn("follower", {
-        let block_delay = Duration::from_millis(policy.block_delay_ms);
-        let config = FollowerConfig::for_block_delay(holder.clone(), block_delay);
-        let (nats, chain, clock, token) = (nats.clone(), Arc::clone(&chain), Arc::clone(&clock), tasks.token());
-        let ids = miners.ids();
-        async move { Ok(follow(&nats, chain, ids, &config, clock, &token).await?) }
-    });
-    let leader = Leader { nats, chain, clock, config, policy, network: network.name, miners, unseals, head, base, holder };
-    tasks.spawn("leader", leader.run(tasks.clone()));
-    let ended = tasks.run_until(stop).await;
-    ended.map_err(|e| CliError::new(Exit::Failure, "the coordinator stopped").because(e))
+    })
 }
 
 async fn open_chain(config: &Config) -> Result<(Arc<dyn ChainApi>, NetworkParams), CliError> {

@@ -83,7 +83,7 @@ mod tests {
                 Cut::At(due) => {
                     prop_assert!(due.0 > now * 1000);
                     prop_assert!(due.0 <= (since[0] + max_wait) * 1000);
-                    prop_assert!((since.len() as u64) < threshold);
+                    prop_assert!(u64::try_from(since.len()).unwrap() < threshold);
                 }
             }
         }

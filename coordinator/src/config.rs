@@ -258,8 +258,6 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-
     use super::*;
 
     fn read_text(text: &str) -> Result<Config, String> {

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context as _;
 use chain::{ChainApi, policy::NetworkPolicy};
 use host::{clock::Clock, tasks::Tasks};
+use prover::Verifier;
 use streams::{lease::Lease, nats::Nats};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -50,6 +51,7 @@ pub(crate) struct Leader {
     pub(crate) head: Head,
     pub(crate) base: String,
     pub(crate) holder: String,
+    pub(crate) verifier: Arc<dyn Verifier>,
 }
 
 impl Leader {
@@ -97,7 +99,7 @@ impl Leader {
         let (seeds, seeds_rx) = mpsc::channel(NOTES_MAX);
         let notes = Notes { offers, follows, seeds };
         let driver = Driver::new(self.nats.clone(), registry.clone(), notes, tasks.clone()).await?;
-        let judge = Judge::new(Arc::new(prover::RealVerifier));
+        let judge = Judge::new(Arc::clone(&self.verifier));
         let carrier = Arc::new(Carrier {
             driver: driver.clone(),
             chain: Arc::clone(&self.chain),

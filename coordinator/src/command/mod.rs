@@ -29,7 +29,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Init => init::init(&home, cli.config),
         Command::Run { log_format } => {
             host::telemetry::init(log_format.unwrap_or_default())?;
-            app::run(config::read(&home, cli.config)?, data(&home)).await
+            app::run(config::read(&home, cli.config)?, &data(&home)).await
         }
         Command::Submit(args) => submit::submit(&connect(&home, cli.config).await?, args).await,
         Command::Miner(Miner::Create { sector_size, from, peer_id, output }) => {
@@ -54,7 +54,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), CliError> {
             listings::agents(&connect(&home, cli.config).await?, output.output).await
         }
         Command::Keys(crate::cli::Keys::Generate { name, kind, output }) => keys::generate(&home, &name, kind, output.output),
-        Command::Dev(args) => dev::run(args).await,
+        Command::Dev(args) => Box::pin(dev::run(args)).await,
     }
 }
 

@@ -29,7 +29,6 @@ const SLEEP_MAX: Duration = Duration::from_secs(3_600);
 /// What was sent, to be taken off the list.
 struct Sent {
     kind: Kind,
-    miner: MinerId,
     sectors: Vec<SectorId>,
     again: Vec<SectorId>,
 }
@@ -128,7 +127,7 @@ impl Batcher {
             let carrier = Arc::clone(&self.carrier);
             sending.spawn(async move {
                 let again = carrier.carry(kind, miner, &sectors).await;
-                Sent { kind, miner, sectors, again }
+                Sent { kind, sectors, again }
             });
         }
         if sent_any {

@@ -117,7 +117,7 @@ impl Pieces {
         let owned = path.to_path_buf();
         let computed = tokio::task::spawn_blocking(move || {
             let reader = std::fs::File::open(&owned).map_err(file("open", &owned))?;
-            Ok::<_, TakeError>(prover::piece_commitment(std::io::BufReader::new(reader), payload_bytes)?)
+            Ok::<_, TakeError>(prover::piece_commitment(io::BufReader::new(reader), payload_bytes)?)
         });
         let (commitment, padded_bytes) = computed.await.map_err(|e| TakeError::Transfer(e.to_string()))??;
         Ok(Measured { payload_bytes, payload_sha256, padded_bytes, commitment })

@@ -150,8 +150,6 @@ fn sent(note: &MessageNote) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-
     use host::output::Format;
     use streams::stage::Stage;
 
