@@ -183,26 +183,80 @@ pub trait ChainApi: Send + Sync + 'static {
     /// `StateMinerDeadlines`.
     async fn deadlines(&self, miner: MinerId, tipset: &TipSetKey) -> Result<Vec<DeadlineState>, ChainError>;
     /// `StateMinerPartitions`.
-    async fn partitions(&self, miner: MinerId, deadline: u64, tipset: &TipSetKey) -> Result<Vec<PartitionState>, ChainError>;
+    async fn partitions(
+        &self,
+        miner: MinerId,
+        deadline: u64,
+        tipset: &TipSetKey,
+    ) -> Result<Vec<PartitionState>, ChainError>;
     /// `StateMinerSectors`, filtered.
-    async fn sectors(&self, miner: MinerId, filter: &BitField, tipset: &TipSetKey) -> Result<Vec<SectorOnChain>, ChainError>;
+    async fn sectors(
+        &self,
+        miner: MinerId,
+        filter: &BitField,
+        tipset: &TipSetKey,
+    ) -> Result<Vec<SectorOnChain>, ChainError>;
     /// `StateSectorGetInfo`.
-    async fn sector(&self, miner: MinerId, number: SectorNumber, tipset: &TipSetKey) -> Result<Option<SectorOnChain>, ChainError>;
+    async fn sector(
+        &self,
+        miner: MinerId,
+        number: SectorNumber,
+        tipset: &TipSetKey,
+    ) -> Result<Option<SectorOnChain>, ChainError>;
     /// `StateSectorPreCommitInfo`.
-    async fn pre_commit(&self, miner: MinerId, number: SectorNumber, tipset: &TipSetKey) -> Result<Option<PreCommitOnChain>, ChainError>;
+    async fn pre_commit(
+        &self,
+        miner: MinerId,
+        number: SectorNumber,
+        tipset: &TipSetKey,
+    ) -> Result<Option<PreCommitOnChain>, ChainError>;
     /// `StateSectorPartition`; `None` when the sector is in no partition.
-    async fn sector_location(&self, miner: MinerId, number: SectorNumber, tipset: &TipSetKey) -> Result<Option<SectorLocation>, ChainError>;
+    async fn sector_location(
+        &self,
+        miner: MinerId,
+        number: SectorNumber,
+        tipset: &TipSetKey,
+    ) -> Result<Option<SectorLocation>, ChainError>;
     /// `StateMinerSectorAllocated`.
-    async fn sector_allocated(&self, miner: MinerId, number: SectorNumber, tipset: &TipSetKey) -> Result<bool, ChainError>;
+    async fn sector_allocated(
+        &self,
+        miner: MinerId,
+        number: SectorNumber,
+        tipset: &TipSetKey,
+    ) -> Result<bool, ChainError>;
     /// `StateGetRandomnessFromTickets`, `entropy` raw.
-    async fn randomness_from_tickets(&self, tag: i64, epoch: Epoch, entropy: &[u8], tipset: &TipSetKey) -> Result<Bytes32, ChainError>;
+    async fn randomness_from_tickets(
+        &self,
+        tag: i64,
+        epoch: Epoch,
+        entropy: &[u8],
+        tipset: &TipSetKey,
+    ) -> Result<Bytes32, ChainError>;
     /// `StateGetRandomnessFromBeacon`, `entropy` raw.
-    async fn randomness_from_beacon(&self, tag: i64, epoch: Epoch, entropy: &[u8], tipset: &TipSetKey) -> Result<Bytes32, ChainError>;
+    async fn randomness_from_beacon(
+        &self,
+        tag: i64,
+        epoch: Epoch,
+        entropy: &[u8],
+        tipset: &TipSetKey,
+    ) -> Result<Bytes32, ChainError>;
     /// `StateMinerInitialPledgeForSector`, or `StateMinerInitialPledgeCollateral` (which asks for the miner) where a
     /// node lacks it; with the node's own margin of 110/100.
-    async fn initial_pledge(&self, miner: MinerId, duration: Epoch, proof: SealProof, verified_bytes: u64, tipset: &TipSetKey) -> Result<TokenAmount, ChainError>;
+    async fn initial_pledge(
+        &self,
+        miner: MinerId,
+        duration: Epoch,
+        proof: SealProof,
+        verified_bytes: u64,
+        tipset: &TipSetKey,
+    ) -> Result<TokenAmount, ChainError>;
     /// `StateMinerPreCommitDepositForPower`.
-    async fn pre_commit_deposit(&self, miner: MinerId, info: &crate::params::SectorPreCommitInfo, tipset: &TipSetKey) -> Result<TokenAmount, ChainError>;
+    async fn pre_commit_deposit(
+        &self,
+        miner: MinerId,
+        info: &crate::params::SectorPreCommitInfo,
+        tipset: &TipSetKey,
+    ) -> Result<TokenAmount, ChainError>;
     /// `StateMinerCreationDeposit` (FIP-0077); `None` where the node lacks the method.
     async fn creation_deposit(&self, tipset: &TipSetKey) -> Result<Option<TokenAmount>, ChainError>;
     /// `WalletBalance`.

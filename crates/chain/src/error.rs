@@ -22,7 +22,7 @@ pub enum Fault {
     #[error("no connection: {0}")]
     Transport(String),
     /// No answer within the limit: nothing is known about the call.
-    #[error("no answer within {}", humantime_secs(*.0))]
+    #[error("no answer within {0:?}")]
     Timeout(Duration),
     /// The answer is larger than this client reads.
     #[error("the answer is larger than {limit_bytes} bytes")]
@@ -58,10 +58,6 @@ pub enum Fault {
         /// The node's words.
         message: String,
     },
-}
-
-fn humantime_secs(limit: Duration) -> String {
-    format!("{:?}", limit)
 }
 
 impl ChainError {
@@ -107,7 +103,8 @@ pub fn classify(code: i64, message: &str) -> Fault {
                 return Fault::ExecutionFailed { exit_code, message: message.to_owned() };
             }
             let lower = message.to_ascii_lowercase();
-            if lower.contains("not found") || lower.contains("no such") {
+            // "could not find" is what Lotus says of a message that it has never been given.
+            if ["not found", "could not find", "no such"].iter().any(|words| lower.contains(words)) {
                 Fault::NotFound(message.to_owned())
             } else {
                 Fault::Refused { code, message: message.to_owned() }
@@ -136,7 +133,10 @@ mod tests {
     #[test]
     fn exit_codes_are_read_from_the_words_nodes_use() {
         for (words, code) in [
-            ("estimating gas used: message execution failed (exit=[SysErrInsufficientFunds(6)], revert reason=[none], vm error=[])", 6),
+            (
+                "estimating gas used: message execution failed (exit=[SysErrInsufficientFunds(6)], revert reason=[none], vm error=[])",
+                6,
+            ),
             ("message execution failed: exit 16, reason: precommit not allowed (RetCode=16)", 16),
             ("message execution failed (exit=[16], revert reason=[..])", 16),
             ("call raised: exit code: 18, forbidden", 18),
@@ -151,6 +151,8 @@ mod tests {
         assert_eq!(classify(-32601, "method 'Filecoin.X' not found"), Fault::MethodMissing);
         assert_eq!(classify(11, "actor not found"), Fault::NotFound("actor not found".into()));
         assert!(matches!(classify(1, "resolution lookup failed (f01): actor not found"), Fault::NotFound(_)));
+        let unknown_message = "failed to load message: ipld: could not find bafy2bzaceb";
+        assert!(matches!(classify(1, unknown_message), Fault::NotFound(_)));
         assert!(matches!(classify(1, "mpool is full"), Fault::Refused { code: 1, .. }));
         assert!(matches!(classify(1, "message nonce too low"), Fault::Refused { .. }));
     }

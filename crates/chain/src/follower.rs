@@ -60,7 +60,8 @@ impl FollowerConfig {
     }
 }
 
-/// Follows the head until `cancel`. Errors of the node are logged and tried again; those of the queue end it.
+/// Follows the head until `cancel`. What fails on the way, at the node or in the queue, is logged and tried again; only
+/// a bucket that does not exist ends it.
 pub async fn follow(
     nats: &Nats,
     chain: Arc<dyn ChainApi>,
@@ -73,13 +74,10 @@ pub async fn follow(
     let deadlines = Bucket::open(nats, BucketName::Chain).await?;
     let mut follower = Follower { chain, miners, heads, deadlines, clock, network: None, written: None };
     while !cancel.is_cancelled() {
-        if let Some(lease) = Lease::try_take(nats, LEASE, &config.holder, config.lease_ttl).await? {
-            tracing::info!("following the chain's head");
-            let told = follower.lead(&lease, config, cancel).await;
-            lease.release().await?;
-            told?;
+        if let Err(error) = follower.take_turn(nats, config, cancel).await {
+            tracing::warn!("follow the chain's head: {error}");
         }
-        pause(config.lease_ttl / 2, cancel).await;
+        pause(config.lease_ttl / 4, cancel).await;
     }
     Ok(())
 }
@@ -105,8 +103,27 @@ enum RoundError {
 }
 
 impl Follower {
+    /// Takes the role, if it is free, and holds it for as long as it can.
+    async fn take_turn(
+        &mut self,
+        nats: &Nats,
+        config: &FollowerConfig,
+        cancel: &CancellationToken,
+    ) -> Result<(), QueueError> {
+        let Some(lease) = Lease::try_take(nats, LEASE, &config.holder, config.lease_ttl).await? else { return Ok(()) };
+        tracing::info!("following the chain's head");
+        let led = self.lead(&lease, config, cancel).await;
+        let released = lease.release().await;
+        led.and(released)
+    }
+
     /// Holds the role until it is lost, the node is silent for too long, or `cancel`.
-    async fn lead(&mut self, lease: &Lease, config: &FollowerConfig, cancel: &CancellationToken) -> Result<(), QueueError> {
+    async fn lead(
+        &mut self,
+        lease: &Lease,
+        config: &FollowerConfig,
+        cancel: &CancellationToken,
+    ) -> Result<(), QueueError> {
         // Another may have written since this process last did.
         self.written = None;
         let mut renewed = self.clock.monotonic();

@@ -121,13 +121,10 @@ impl LocalKey {
 
     fn from_secret(secret: Secret) -> Result<Self, KeyError> {
         let address = match &secret {
-            Secret::Secp256k1(key) => {
-                Address::new_secp256k1(key.verifying_key().to_encoded_point(false).as_bytes())
-            }
+            Secret::Secp256k1(key) => Address::new_secp256k1(key.verifying_key().to_encoded_point(false).as_bytes()),
             Secret::Bls(key) => Address::new_bls(&key.public_key().as_bytes()),
         };
-        let address =
-            address.map_err(|e| KeyError::Sign { address: "a new key".to_owned(), reason: e.to_string() })?;
+        let address = address.map_err(|e| KeyError::Sign { address: "a new key".to_owned(), reason: e.to_string() })?;
         Ok(Self { secret, address })
     }
 
@@ -171,9 +168,9 @@ impl LocalKey {
     pub fn sign(&self, bytes: &[u8]) -> Result<Signature, KeyError> {
         match &self.secret {
             Secret::Secp256k1(key) => {
-                let (signature, recovery) = key.sign_prehash_recoverable(&blake2b_256(bytes)).map_err(|e| {
-                    KeyError::Sign { address: address::print(&self.address), reason: e.to_string() }
-                })?;
+                let (signature, recovery) = key
+                    .sign_prehash_recoverable(&blake2b_256(bytes))
+                    .map_err(|e| KeyError::Sign { address: address::print(&self.address), reason: e.to_string() })?;
                 let mut out = signature.to_vec();
                 out.push(recovery.to_byte());
                 Ok(Signature::new_secp256k1(out))
@@ -214,7 +211,11 @@ pub fn verify(signature: &Signature, bytes: &[u8], signer: &Address) -> Result<(
             let Payload::BLS(public) = signer.payload() else { return Err(bad("the address has no key in it")) };
             let public = bls_signatures::PublicKey::from_bytes(public).map_err(|_| bad("the address is no point"))?;
             let parts = bls_signatures::Signature::from_bytes(&signature.bytes).map_err(|_| bad("it is no point"))?;
-            if public.verify(parts, bytes) { Ok(()) } else { Err(bad("another key made it, or other bytes were signed")) }
+            if public.verify(parts, bytes) {
+                Ok(())
+            } else {
+                Err(bad("another key made it, or other bytes were signed"))
+            }
         }
         _ => Err(bad("its type is not the address' type")),
     }
@@ -222,8 +223,10 @@ pub fn verify(signature: &Signature, bytes: &[u8], signer: &Address) -> Result<(
 
 /// Checks the signature of a message, by the key address its sender resolves to.
 pub fn verify_message(signed: &SignedMessage, signer: &Address) -> Result<(), BadSignature> {
-    let cid = unsigned_cid(&signed.message)
-        .map_err(|_| BadSignature { signer: address::print(signer), reason: "the message cannot be written as CBOR" })?;
+    let cid = unsigned_cid(&signed.message).map_err(|_| BadSignature {
+        signer: address::print(signer),
+        reason: "the message cannot be written as CBOR",
+    })?;
     verify(&signed.signature, &cid.to_bytes(), signer)
 }
 
@@ -244,7 +247,8 @@ mod tests {
             assert!(verify(&signature, b"words", &other.address()).is_err());
             signature.bytes[3] ^= 1;
             assert!(verify(&signature, b"words", &key.address()).is_err());
-            let of_other_kind = LocalKey::generate(if kind == KeyKind::Bls { KeyKind::Secp256k1 } else { KeyKind::Bls });
+            let of_other_kind =
+                LocalKey::generate(if kind == KeyKind::Bls { KeyKind::Secp256k1 } else { KeyKind::Bls });
             assert!(verify(&signature, b"words", &of_other_kind.unwrap().address()).is_err());
         }
     }

@@ -151,9 +151,8 @@ pub struct WindowPoSt {
 
 /// Parameters of `SubmitWindowedPoSt`.
 pub fn submit_window_post(post: &WindowPoSt) -> Result<Vec<u8>, BadParams> {
-    let partition = |(index, skipped): &(u64, Vec<SectorNumber>)| {
-        Ok(PoStPartition { index: *index, skipped: bits(skipped)? })
-    };
+    let partition =
+        |(index, skipped): &(u64, Vec<SectorNumber>)| Ok(PoStPartition { index: *index, skipped: bits(skipped)? });
     Ok(to_vec(&SubmitWindowedPoStParams {
         deadline: post.deadline,
         partitions: post.partitions.iter().map(partition).collect::<Result<_, BadParams>>()?,
@@ -244,7 +243,8 @@ mod tests {
     // Executed by the real v18 actor, or decoded and written again byte for byte by its types.
     const PRE_COMMIT: &str = "8182870807d82a5829000182e20381e802204d77208f60bfea4bd26a341e8fa1f22627279837ed65df1ec959bafbd4a411591904d2801a00186a00d82a5828000181e203922020077e5fde35c50a9303a55009e3498a4ebedff39c42b710b730d8ec7ac7afa63e870808d82a5829000182e20381e802204d77208f60bfea4bd26a341e8fa1f22627279837ed65df1ec959bafbd4a411591904d2801a00186a00f6";
     const PROVE_COMMIT: &str = "868282078082088184d82a5828000181e203922020077e5fde35c50a9303a55009e3498a4ebedff39c42b710b730d8ec7ac7afa63e1b0000000800000000821903e9182a81824200054319010282430102034304050640f6f5f4";
-    const POST: &str = "850281820042701481820d4409090909190b4058200707070707070707070707070707070707070707070707070707070707070707";
+    const POST: &str =
+        "850281820042701481820d4409090909190b4058200707070707070707070707070707070707070707070707070707070707070707";
     const RECOVERED: &str = "8181830200427014";
 
     fn comm_r() -> Commitment {
@@ -331,7 +331,8 @@ mod tests {
         assert_eq!(hex::encode(&bytes), "854200644200640a420102814103");
         let read: CreateMinerParams = from_slice(&bytes).unwrap();
         assert_eq!(i64::from(read.window_post_proof_type), 10);
-        let created = to_vec(&CreateMinerReturn { id_address: Address::new_id(1000), robust_address: Address::new_actor(b"m") });
+        let created =
+            to_vec(&CreateMinerReturn { id_address: Address::new_id(1000), robust_address: Address::new_actor(b"m") });
         assert_eq!(created_miner(&created.unwrap()).unwrap().id_address, Address::new_id(1000));
     }
 

@@ -382,7 +382,8 @@ impl MessageJson {
             value: self.value.0,
             method_num: self.method,
             params: self.params.0.into(),
-            gas_limit: u64::try_from(self.gas_limit).map_err(|_| BadShape(format!("gas limit {} is negative", self.gas_limit)))?,
+            gas_limit: u64::try_from(self.gas_limit)
+                .map_err(|_| BadShape(format!("gas limit {} is negative", self.gas_limit)))?,
             gas_fee_cap: self.gas_fee_cap.0,
             gas_premium: self.gas_premium.0,
         })

@@ -23,8 +23,8 @@ use crate::{
     rpc::JsonRpc,
     wire::{
         ActorStateJson, DeadlineJson, MessageJson, MinerInfoJson, MsgLookupJson, NetworkParamsJson, PartitionJson,
-        PreCommitInfoJson, PreCommitOnChainJson, ProvingDeadlineJson, SectorInfoJson, SectorLocationJson, SignatureJson,
-        SignedMessageJson, TipSetJson,
+        PreCommitInfoJson, PreCommitOnChainJson, ProvingDeadlineJson, SectorInfoJson, SectorLocationJson,
+        SignatureJson, SignedMessageJson, TipSetJson,
     },
 };
 
@@ -54,7 +54,11 @@ impl JsonRpc {
         })
     }
 
-    async fn token<P: serde::Serialize + Send>(&self, method: &'static str, params: P) -> Result<TokenAmount, ChainError> {
+    async fn token<P: serde::Serialize + Send>(
+        &self,
+        method: &'static str,
+        params: P,
+    ) -> Result<TokenAmount, ChainError> {
         Ok(self.call::<_, TokenJson>(method, params).await?.0)
     }
 
@@ -66,9 +70,11 @@ impl JsonRpc {
     ) -> Result<Bytes32, ChainError> {
         let drawn: Base64 = self.call(method, (tag, epoch, Base64(entropy.to_vec()), key(tipset))).await?;
         let length = drawn.0.len();
-        drawn.0.try_into().map(Bytes32).map_err(|_| {
-            self.error(method, Fault::BadAnswer(format!("randomness has {length} bytes and not 32")))
-        })
+        drawn
+            .0
+            .try_into()
+            .map(Bytes32)
+            .map_err(|_| self.error(method, Fault::BadAnswer(format!("randomness has {length} bytes and not 32"))))
     }
 }
 
@@ -130,7 +136,8 @@ impl ChainApi for JsonRpc {
     }
 
     async fn proving_deadline(&self, miner: MinerId, tipset: &TipSetKey) -> Result<DeadlineNow, ChainError> {
-        let now: ProvingDeadlineJson = self.call("Filecoin.StateMinerProvingDeadline", (id(miner), key(tipset))).await?;
+        let now: ProvingDeadlineJson =
+            self.call("Filecoin.StateMinerProvingDeadline", (id(miner), key(tipset))).await?;
         Ok(DeadlineNow {
             miner,
             epoch: now.current_epoch,
@@ -267,8 +274,8 @@ impl ChainApi for JsonRpc {
         }
         // The older method asks for a whole pre-commit and uses its proof type, expiration and deals alone.
         const OLDER: &str = "Filecoin.StateMinerInitialPledgeCollateral";
-        let any = crate::cids::sealed(&Bytes32([0; 32]))
-            .map_err(|e| self.error(OLDER, Fault::BadRequest(e.to_string())))?;
+        let any =
+            crate::cids::sealed(&Bytes32([0; 32])).map_err(|e| self.error(OLDER, Fault::BadRequest(e.to_string())))?;
         let head = self.head().await?;
         let info = PreCommitInfoJson {
             seal_proof: proof.number(),

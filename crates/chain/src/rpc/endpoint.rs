@@ -62,7 +62,8 @@ impl FromStr for Endpoint {
 
 fn from_url(text: &str) -> Result<String, BadEndpoint> {
     let bad = |reason| BadEndpoint { shown: text.to_owned(), reason };
-    let (scheme, rest) = text.split_once("://").ok_or_else(|| bad("write it as http://HOST:PORT or /ip4/HOST/tcp/PORT"))?;
+    let (scheme, rest) =
+        text.split_once("://").ok_or_else(|| bad("write it as http://HOST:PORT or /ip4/HOST/tcp/PORT"))?;
     let scheme = http_scheme(scheme).ok_or_else(|| bad("its scheme is not http, https, ws or wss"))?;
     if rest.contains('@') {
         return Err(BadEndpoint { shown: "…".to_owned(), reason: "give the token in a file, not in the URL" });
@@ -135,7 +136,15 @@ mod tests {
 
     #[test]
     fn other_forms_are_refused_and_tokens_are_not_printed() {
-        for text in ["", "127.0.0.1", "ftp://host", "http://", "/ip4/127.0.0.1", "/ip4/1.1.1.1/tcp/x", "/ip4/1.1.1.1/tcp/1/quic"] {
+        for text in [
+            "",
+            "127.0.0.1",
+            "ftp://host",
+            "http://",
+            "/ip4/127.0.0.1",
+            "/ip4/1.1.1.1/tcp/x",
+            "/ip4/1.1.1.1/tcp/1/quic",
+        ] {
             assert!(text.parse::<Endpoint>().is_err(), "{text}");
         }
         let secret = "s3cret:/ip4/127.0.0.1";

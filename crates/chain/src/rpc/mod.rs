@@ -160,7 +160,11 @@ impl JsonRpc {
     }
 
     /// Calls a method with positional parameters (a tuple or an array).
-    pub async fn call<P: Serialize, R: DeserializeOwned>(&self, method: &'static str, params: P) -> Result<R, ChainError> {
+    pub async fn call<P: Serialize, R: DeserializeOwned>(
+        &self,
+        method: &'static str,
+        params: P,
+    ) -> Result<R, ChainError> {
         self.exchange(method, params).await.map_err(|fault| self.error(method, fault))
     }
 

@@ -215,7 +215,8 @@ impl Sender {
     }
 
     /// Sends a message once. `join` is called with the message's name before anything is signed, so that sectors can
-    /// join it by compare-and-set; if it fails, nothing is sent.
+    /// join it by compare-and-set; if it fails, nothing is sent. (It must not call [`Sender::entry`], which waits for
+    /// the send in progress.)
     ///
     /// When this returns the message is in the outbox, and will be pushed until it has landed, whatever happens to
     /// this process. An error after `join` was called means that it is *not* there, except for a queue error, which

@@ -67,7 +67,7 @@ impl Outbox {
     }
 
     /// Creates the entry. Whoever creates a key owns the nonce; an answer that was lost on the way is told from a lost
-    /// race by reading back whose bytes are there.
+    /// race by reading back which bytes are there. The same bytes are the same message, whoever wrote them.
     pub(super) async fn journal(&self, entry: OutboxEntry) -> Result<(), SendError> {
         let key = key(&entry.message);
         let revision = match self.bucket.create(&key, &entry).await {
