@@ -28,7 +28,7 @@ use crate::cli::{Cli, Clock};
 
 /// Name of the saved chain within the data folder.
 const STATE_FILE: &str = "chain.state";
-/// The chain is saved this often, besides at the end.
+/// The chain is saved this often, besides after every epoch with messages and at the end.
 const SAVE_EPOCHS: i64 = 60;
 
 /// Serves a chain until a signal ends it.
@@ -139,7 +139,9 @@ async fn tick(
 fn pass(devnet: &mut Devnet, state_file: Option<&Path>) -> anyhow::Result<()> {
     let height = devnet.advance(1)?;
     match state_file {
-        Some(path) if height % SAVE_EPOCHS == 0 => devnet.save(path).context("save the chain"),
+        Some(path) if height % SAVE_EPOCHS == 0 || devnet.head_has_messages() => {
+            devnet.save(path).context("save the chain")
+        }
         _ => Ok(()),
     }
 }

@@ -124,6 +124,12 @@ impl Devnet {
         self.tipsets.last().map_or(0, |tipset| tipset.header.height)
     }
 
+    /// Whether the head holds any message.
+    #[must_use]
+    pub fn head_has_messages(&self) -> bool {
+        self.tipsets.last().is_some_and(|tipset| !tipset.messages.is_empty())
+    }
+
     /// The network's rules.
     #[must_use]
     pub const fn rules(&self) -> &Rules {

@@ -5,14 +5,24 @@
 //! tickets: both proofs are valid ones, of something else. A window PoSt of the first is kept with them.
 //!
 //! ```text
-//! FIL_PROOFS_PARAMETER_CACHE=<devnet parameters> cargo test -p devnet --test devnet -- --ignored seal_the_fixture
+//! FIL_PROOFS_PARAMETER_CACHE=~/.cache/sealstream/devnet-parameters \
+//!     cargo test -p devnet --test devnet -- --ignored seal_the_fixture
 //! ```
 
-use std::{path::{Path, PathBuf}, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use chain::{params::PreCommitSector, randomness::{entropy, tag}};
+use chain::{
+    params::PreCommitSector,
+    randomness::{entropy, tag},
+};
 use devnet::Devnet;
-use prover::job::{self, JobResult, Output, Replica, Request, Work};
+use prover::{
+    job::{self, JobResult, Output, Replica, Request, Work},
+    params::{Circuit, devnet_folder, ensure, folder_in_use},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use streams::{
@@ -140,8 +150,7 @@ impl Bench {
 
     fn window_post(&self, sealed: &Sealed, randomness: Bytes32) -> ProofBytes {
         let (number, output) = (sealed.number, self.at("vanilla.json"));
-        let replica =
-            Replica { number, comm_r: sealed.comm_r, sealed: self.at("sealed"), cache: self.at("cache") };
+        let replica = Replica { number, comm_r: sealed.comm_r, sealed: self.at("sealed"), cache: self.at("cache") };
         self.run(Work::VanillaPost {
             miner: MINER,
             randomness,
@@ -163,6 +172,9 @@ impl Bench {
 #[tokio::test]
 #[ignore = "writes the fixture: minutes of proving, with devnet parameters"]
 async fn seal_the_fixture() {
+    let parameters = devnet_folder().unwrap();
+    assert_eq!(folder_in_use(), parameters, "set FIL_PROOFS_PARAMETER_CACHE to the devnet parameters");
+    ensure(PROOF, &[Circuit::Porep, Circuit::WindowPost], &parameters, |event| println!("{event:?}")).unwrap();
     let node = Node::serving(Devnet::new(genesis(), Arc::new(Says(true))).unwrap()).await;
     let miner = Miner::create(&node).await;
     let folder = tempfile::tempdir().unwrap();

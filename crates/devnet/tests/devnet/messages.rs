@@ -100,8 +100,7 @@ async fn what_the_sender_cannot_pay_is_refused() {
     assert!(words.ends_with("not enough funds to execute transaction"), "{words}");
     let mut estimated = message;
     estimated.gas_limit = 0;
-    let (code, words) =
-        node.ask("GasEstimateMessageGas", json!([unsigned(&estimated), null, []])).await.unwrap_err();
+    let (code, words) = node.ask("GasEstimateMessageGas", json!([unsigned(&estimated), null, []])).await.unwrap_err();
     assert_eq!(code, 3);
     assert!(words.contains("message execution failed (exit=[SysErrInsufficientFunds(6)]"), "{words}");
 }

@@ -113,7 +113,11 @@ async fn a_deposit_that_is_not_there_is_exit_code_19() {
     let available: i128 = miner.get("StateMinerAvailableBalance").await.as_str().unwrap().parse().unwrap();
     let deposit = miner.node.get(
         "StateMinerPreCommitDepositForPower",
-        json!(["f01000", serde_json::to_value(chain::wire::PreCommitInfoJson::of(&sector(1, 21).info().unwrap())).unwrap(), []]),
+        json!([
+            "f01000",
+            serde_json::to_value(chain::wire::PreCommitInfoJson::of(&sector(1, 21).info().unwrap())).unwrap(),
+            []
+        ]),
     );
     let deposit: i128 = deposit.await.as_str().unwrap().parse().unwrap();
     let covered = deposit * 200 * 100 / 110 <= available;
@@ -200,7 +204,8 @@ async fn an_expired_pre_commit_goes_with_its_deposit() {
     let miner = Miner::create(&node).await;
     node.advance_to(10).await;
     assert_eq!(miner.pre_commit(&[sector(3, 11)]).await["ExitCode"], 0);
-    let burnt = || async { node.get("WalletBalance", json!(["f099"])).await.as_str().unwrap().parse::<i128>().unwrap() };
+    let burnt =
+        || async { node.get("WalletBalance", json!(["f099"])).await.as_str().unwrap().parse::<i128>().unwrap() };
     let before = burnt().await;
     // Thirty days are compiled into the actor; then the clean-up delay, to the end of a deadline.
     node.get("Devnet.NullRounds", json!([86_400])).await;

@@ -23,7 +23,11 @@ async fn a_fork_shares_the_past_and_has_its_own_future() {
     assert_eq!(miner.get("StateMinerSectorCount").await["Live"], 3);
     node.advance(5).await;
     fork.advance(5).await;
-    assert_eq!(node.get("ChainHead", json!([])).await, fork.get("ChainHead", json!([])).await, "same genesis, same messages");
+    assert_eq!(
+        node.get("ChainHead", json!([])).await,
+        fork.get("ChainHead", json!([])).await,
+        "same genesis, same messages"
+    );
     let wallet = Wallet::secp();
     fork.get("MpoolPush", json!([wallet.send(Wallet::bls().address(), 0, 0, vec![])])).await;
     node.advance(2).await;

@@ -22,9 +22,14 @@ async fn errors_have_the_codes_of_json_rpc() {
 #[tokio::test]
 async fn bytes_on_the_wire_are_those_of_a_node() {
     let node = Node::that_says(false).await;
-    let answer = node.post("/rpc/v1", r#"{"jsonrpc":"2.0","id":7,"method":"Filecoin.StateNetworkName","params":[]}"#).await;
+    let answer =
+        node.post("/rpc/v1", r#"{"jsonrpc":"2.0","id":7,"method":"Filecoin.StateNetworkName","params":[]}"#).await;
     assert_eq!(answer, json!({"jsonrpc": "2.0", "id": 7, "result": "sealstream-fast"}));
-    assert_eq!(node.get("StateGetActor", json!(["t099", null])).await["Balance"], "0", "either letter, null is the head");
+    assert_eq!(
+        node.get("StateGetActor", json!(["t099", null])).await["Balance"],
+        "0",
+        "either letter, null is the head"
+    );
     assert_eq!(node.get("StateNetworkVersion", json!([[]])).await, 28);
     let params = node.get("StateGetNetworkParams", json!([])).await;
     assert_eq!((&params["BlockDelaySecs"], &params["PreCommitChallengeDelay"]), (&json!(1), &json!(5)));

@@ -44,7 +44,8 @@ async fn a_null_round_has_no_tipset_but_a_beacon_entry() {
     assert_eq!(node.advance(2).await, 2, "the head stays through null rounds");
     assert_eq!(node.advance(1).await, 5);
     let head = node.get("ChainHead", json!([])).await;
-    let rounds: Vec<_> = head["Blocks"][0]["BeaconEntries"].as_array().unwrap().iter().map(|e| e["Round"].clone()).collect();
+    let rounds: Vec<_> =
+        head["Blocks"][0]["BeaconEntries"].as_array().unwrap().iter().map(|e| e["Round"].clone()).collect();
     assert_eq!(rounds, [3, 4, 5]);
     assert_eq!(node.get("ChainGetTipSetByHeight", json!([4, []])).await["Height"], 2);
     assert_eq!(node.get("ChainGetTipSetAfterHeight", json!([3, []])).await["Height"], 5);
