@@ -21,7 +21,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("devnet", &["chain", "host", "prover", "streams"]),
     ("coordinator", &["chain", "devnet", "host", "prover", "streams"]),
     ("sealer-agent", &["chain", "host", "prover", "streams"]),
-    ("poster", &["chain", "host", "prover", "streams"]),
+    ("poster", &["chain", "devnet", "host", "prover", "streams"]),
 ];
 
 /// The proofs library is named by one crate only: it has process-wide settings, prints, panics, and takes all cores.
