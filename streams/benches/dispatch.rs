@@ -140,6 +140,10 @@ fn millis(times: &Histogram<u64>, quantile: f64) -> f64 {
     Duration::from_micros(times.value_at_quantile(quantile)).as_secs_f64() * 1e3
 }
 
+fn thousandths(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
+}
+
 fn line(
     name: &'static str,
     times: &Histogram<u64>,
@@ -148,7 +152,13 @@ fn line(
 ) -> Line {
     let value = millis(times, quantile);
     let ratio = limit.map(|(_, times)| value / millis(times, quantile));
-    Line { name, value, unit: "ms", ratio_to: limit.map(|(name, _)| name), ratio }
+    Line {
+        name,
+        value: thousandths(value),
+        unit: "ms",
+        ratio_to: limit.map(|(name, _)| name),
+        ratio: ratio.map(thousandths),
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "the table is what the bench is for")]

@@ -16,7 +16,7 @@ use crate::{
     layout,
     message::{Text, decode},
     nats::{Nats, text},
-    request::StoreError,
+    request::{MESSAGE_NOT_FOUND, StoreError},
 };
 
 mod cas;
@@ -205,7 +205,8 @@ impl<T: Text> Bucket<T> {
         let verb = format!("STREAM.MSG.GET.{}", self.name.stream());
         let found: Found = match self.nats.api(&what, &verb, &LastBySubject { last_by_subj: &subject }).await {
             Ok(found) => found,
-            Err(QueueError::Missing { .. }) => return Ok(Last::Nothing),
+            // Only this error says that the key has no value: a bucket that is gone must not look empty.
+            Err(QueueError::Refused { code: MESSAGE_NOT_FOUND, .. }) => return Ok(Last::Nothing),
             Err(error) => return Err(error),
         };
         let message = StreamMessage::try_from(found.message)

@@ -29,7 +29,8 @@ pub(crate) const WRONG_LAST_SEQUENCE_UNSURE: u64 = 10164;
 const STORE_FAILED: u64 = 10077;
 const STREAM_NOT_FOUND: u64 = 10059;
 const CONSUMER_NOT_FOUND: u64 = 10014;
-const MESSAGE_NOT_FOUND: u64 = 10037;
+/// JetStream error: nothing was ever stored under this subject, or it is gone.
+pub(crate) const MESSAGE_NOT_FOUND: u64 = 10037;
 
 /// The server's refusal.
 #[derive(Debug, Clone, Deserialize)]
@@ -53,7 +54,7 @@ impl Refusal {
     /// The error for a caller who asked for `what`.
     fn into_error(self, what: &str) -> QueueError {
         match self.err_code {
-            STREAM_NOT_FOUND | CONSUMER_NOT_FOUND | MESSAGE_NOT_FOUND => QueueError::Missing { what: what.to_owned() },
+            STREAM_NOT_FOUND | CONSUMER_NOT_FOUND => QueueError::Missing { what: what.to_owned() },
             code => QueueError::Refused { what: what.to_owned(), code, description: self.description },
         }
     }

@@ -228,6 +228,13 @@ impl ServerProcess {
     async fn launch(&mut self) -> Result<(), ServerError> {
         let dir = self.options.dir.clone();
         let ports_dir = dir.join("ports");
+        // A file of an earlier run would be believed if this run gets the same process id, as in a container.
+        match std::fs::remove_dir_all(&ports_dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(ServerError::system("remove", &ports_dir)(error));
+            }
+            _ => {}
+        }
         std::fs::create_dir_all(&ports_dir).map_err(ServerError::system("create", &ports_dir))?;
         let dir = dir.canonicalize().map_err(ServerError::system("open", &self.options.dir))?;
         self.check_port()?;

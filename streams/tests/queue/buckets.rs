@@ -164,6 +164,17 @@ async fn a_bucket_that_is_not_there_is_missing() {
 }
 
 #[tokio::test]
+async fn a_bucket_that_is_gone_does_not_look_empty() {
+    let (_server, nats) = server().await;
+    let locks = locks(&nats).await;
+    assert_eq!(locks.get("f01000.1").await.unwrap(), None);
+    nats.jetstream().delete_stream("KV_LOCKS").await.unwrap();
+    assert!(locks.get("f01000.1").await.is_err());
+    assert!(locks.entries(">").await.is_err());
+    assert!(matches!(locks.create("f01000.1", &lock(1)).await, Err(CasError::Queue(_))));
+}
+
+#[tokio::test]
 async fn an_expired_key_is_gone_for_watchers_too() {
     let (_server, nats) = server().await;
     let leases = Bucket::<LeaseHeld>::open(&nats, BucketName::Leases).await.unwrap();

@@ -93,13 +93,14 @@ async fn a_server_is_gone_when_its_test_panics() {
 async fn a_server_whose_owner_is_forgotten_dies_with_the_thread() {
     let started = std::thread::spawn(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let server = runtime.block_on(TestServer::start());
+        let dir = TempDir::new().unwrap();
+        let server = runtime.block_on(ServerProcess::start(options(dir.path(), None))).unwrap();
         let pid = server.pid().unwrap();
         // As if the whole test program were killed: nothing is dropped.
         std::mem::forget(server);
-        pid
+        (pid, dir)
     });
-    let pid = started.join().unwrap();
+    let (pid, _dir) = started.join().unwrap();
     wait_for(SOON, || async { if is_alive(pid) { Err(format!("process {pid} runs on")) } else { Ok(()) } }).await;
 }
 
@@ -125,7 +126,7 @@ async fn a_server_that_is_not_there_is_an_error_with_a_hint() {
     assert!(matches!(error, QueueError::BadUrl { .. }), "{error}");
 }
 
-/// A server that says it is `version`, and nothing else.
+/// A server that says it is `version`, and little else.
 async fn impostor(version: &str, jetstream: bool) -> (tokio::net::TcpListener, String, String) {
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -136,13 +137,21 @@ async fn impostor(version: &str, jetstream: bool) -> (tokio::net::TcpListener, S
     (listener, format!("nats://127.0.0.1:{port}"), format!("INFO {info}\r\n"))
 }
 
-async fn greet(listener: tokio::net::TcpListener, info: String) {
+/// Answers every ping, and forbids publishing to `forbidden`.
+async fn greet(listener: tokio::net::TcpListener, info: String, forbidden: &str) {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let (mut client, _) = listener.accept().await.unwrap();
     client.write_all(info.as_bytes()).await.unwrap();
     let mut words = [0; 4096];
-    while client.read(&mut words).await.is_ok_and(|count| count > 0) {
-        client.write_all(b"PONG\r\n").await.unwrap();
+    while let Ok(count @ 1..) = client.read(&mut words).await {
+        let said = String::from_utf8_lossy(words.get(..count).unwrap());
+        if said.contains("PING") {
+            client.write_all(b"PONG\r\n").await.unwrap();
+        }
+        if said.contains(&format!("PUB {forbidden}")) {
+            let refusal = format!("-ERR 'Permissions Violation for Publish to \"{forbidden}\"'\r\n");
+            client.write_all(refusal.as_bytes()).await.unwrap();
+        }
     }
 }
 
@@ -151,8 +160,24 @@ async fn connect_to_impostor(version: &str, jetstream: bool) -> QueueError {
     let config = config(&url);
     tokio::select! {
         result = Nats::connect(&config) => result.unwrap_err(),
-        () = greet(listener, info) => panic!("the client left without an answer"),
+        () = greet(listener, info, "") => panic!("the client left without an answer"),
     }
+}
+
+#[tokio::test]
+async fn a_refused_permission_is_told_at_once_and_not_as_a_time_out() {
+    let (listener, url, info) = impostor("2.15.1", true).await;
+    let subject = "res.host1-gpu.f01000.1";
+    let publishing = async {
+        let nats = Nats::connect(&config(&url)).await.unwrap();
+        nats.publish_result(&result(1)).await.unwrap_err()
+    };
+    let error = tokio::select! {
+        error = publishing => error,
+        () = greet(listener, info, subject) => panic!("the client left without an answer"),
+    };
+    assert!(matches!(error, QueueError::NotPermitted { .. }), "{error}");
+    assert!(error.to_string().contains(subject), "{error}");
 }
 
 #[tokio::test]
