@@ -47,6 +47,9 @@ pub enum Fault {
     /// There is no such actor, sector or tipset.
     #[error("not found: {0}")]
     NotFound(String),
+    /// A pushed message's nonce is used in the node's state: by another message, or by this one.
+    #[error("{0}")]
+    NonceTooLow(String),
     /// The node does not have this method (-32601).
     #[error("the node does not have this method")]
     MethodMissing,
@@ -104,7 +107,9 @@ pub fn classify(code: i64, message: &str) -> Fault {
             }
             let lower = message.to_ascii_lowercase();
             // "could not find" is what Lotus says of a message that it has never been given.
-            if ["not found", "could not find", "no such"].iter().any(|words| lower.contains(words)) {
+            if lower.contains("nonce too low") {
+                Fault::NonceTooLow(message.to_owned())
+            } else if ["not found", "could not find", "no such"].iter().any(|words| lower.contains(words)) {
                 Fault::NotFound(message.to_owned())
             } else {
                 Fault::Refused { code, message: message.to_owned() }
@@ -154,6 +159,7 @@ mod tests {
         let unknown_message = "failed to load message: ipld: could not find bafy2bzaceb";
         assert!(matches!(classify(1, unknown_message), Fault::NotFound(_)));
         assert!(matches!(classify(1, "mpool is full"), Fault::Refused { code: 1, .. }));
-        assert!(matches!(classify(1, "message nonce too low"), Fault::Refused { .. }));
+        let used = "minimum expected nonce is 7: message nonce too low";
+        assert_eq!(classify(1, used), Fault::NonceTooLow(used.into()));
     }
 }

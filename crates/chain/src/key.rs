@@ -283,8 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_known_secret_has_the_known_address() {
-        // The first key of Lotus' signature tests would pin the derivation; here the two forms must at least agree.
+    fn an_address_begins_with_its_kind() {
         let key = LocalKey::from_bytes(KeyKind::Secp256k1, &[1; 32]).unwrap();
         assert!(address::print(&key.address()).starts_with("f1"));
         let key = LocalKey::from_bytes(KeyKind::Bls, &[1; 32]).unwrap();

@@ -5,9 +5,11 @@ mod stub;
 
 use chain::{
     ChainApi as _, ChainError, Fault,
+    key::{KeyKind, LocalKey},
     params::PreCommitSector,
     rpc::{JsonRpc, NodeConfig},
 };
+use fvm_shared::{address::Address, econ::TokenAmount, message::Message};
 use serde_json::json;
 use streams::{
     id::{MinerId, SectorNumber},
@@ -123,6 +125,34 @@ async fn a_node_that_lacks_a_method_is_asked_the_older_one() {
         (&json!("f01000"), &json!(5), &json!(107))
     );
     assert_eq!(client.creation_deposit(&vec![]).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn pushing_the_same_bytes_again_is_fine() {
+    let key = LocalKey::from_bytes(KeyKind::Secp256k1, &[5; 32]).unwrap();
+    let atto = TokenAmount::from_atto;
+    let message = Message {
+        version: 0,
+        from: key.address(),
+        to: Address::new_id(1000),
+        sequence: 7,
+        value: atto(0),
+        method_num: 28,
+        params: vec![0x80].into(),
+        gas_limit: 9,
+        gas_fee_cap: atto(2),
+        gas_premium: atto(1),
+    };
+    let signed = key.sign_message(message).unwrap();
+    let waits = "message from f1x with nonce 7 already in mpool: validation failure";
+    let stub = Stub::start(move |_| Reply::Error(1, waits));
+    assert_eq!(client(&stub).mpool_push(&signed.to_cbor().unwrap()).await.unwrap(), signed.cid().unwrap());
+    let pushed = stub.seen.lock().unwrap()[0].body["params"][0].clone();
+    assert_eq!((&pushed["Message"]["Nonce"], &pushed["Signature"]["Type"]), (&json!(7), &json!(1)));
+
+    let stub = Stub::start(|_| Reply::Error(1, "minimum expected nonce is 8: message nonce too low"));
+    let error = client(&stub).mpool_push(&signed.to_cbor().unwrap()).await.unwrap_err();
+    assert!(matches!(error.fault, Fault::NonceTooLow(_)), "{error}");
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! The sender over a real nats-server, on a chain that does what the test says.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod scripted;
 

@@ -324,7 +324,15 @@ impl ChainApi for JsonRpc {
             signature: SignatureJson::of(&signed.signature),
             cid: None,
         };
-        Ok(self.call::<_, CidJson>(METHOD, (shape,)).await?.0)
+        match self.call::<_, CidJson>(METHOD, (shape,)).await {
+            Ok(cid) => Ok(cid.0),
+            // Lotus refuses a message that waits already; for whoever pushes again that is success. Another message
+            // under the same nonce is refused in other words.
+            Err(ChainError { fault: Fault::Refused { message, .. }, .. }) if message.contains("already in mpool") => {
+                signed.cid().map_err(|e| bad(e.to_string()))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn estimate_gas(&self, message: &Message) -> Result<Message, ChainError> {

@@ -34,7 +34,7 @@ use crate::{
     address,
     api::{ChainApi, TipSetKey},
     cids,
-    error::ChainError,
+    error::{ChainError, Fault},
     json::TokenJson,
     key::{KeyError, LocalKey},
     message::BadMessage,
@@ -283,6 +283,8 @@ impl Sender {
             if seen == Seen::Nowhere {
                 match self.push(&entry.value).await {
                     Ok(()) => pushed = true,
+                    // It landed, or another did, since the chain was looked at: the next round sees which.
+                    Err(ChainError { fault: Fault::NonceTooLow(_), .. }) => {}
                     Err(error) => pumped.refused.push(Refusal { message: entry.value.message.clone(), error }),
                 }
             }
