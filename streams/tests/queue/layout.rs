@@ -6,8 +6,12 @@ use async_nats::jetstream::{
     consumer::PullConsumer,
     stream::{Config, StorageType},
 };
+use futures::{StreamExt as _, TryStreamExt as _};
 use streams::{
-    layout::{LayoutOptions, ensure},
+    layout::{LayoutOptions, ensure, ensure_class},
+    report::consumer_report,
+    stage::Class,
+    subject::Whither,
     testing::TestServer,
 };
 
@@ -47,7 +51,7 @@ async fn a_fresh_server_gets_everything_and_a_second_run_finds_no_drift() {
         ]
     );
     assert!(rows.iter().all(|row| row.storage == "file" && row.replicas == 1));
-    let rows = streams::report::consumer_report(&nats, "TASKS").await.unwrap();
+    let rows = consumer_report(&nats, "TASKS").await.unwrap();
     let names: Vec<&str> = rows.iter().map(|row| row.consumer.as_str()).collect();
     assert_eq!(names, ["c2-gpu", "io", "pc1-cpu", "pc2-gpu"]);
     assert!(rows.iter().all(|row| row.ack_wait == Duration::from_secs(60)));
@@ -121,9 +125,14 @@ async fn thresholds_are_where_nats_server_check_looks() {
 
 #[tokio::test]
 async fn a_stream_takes_more_consumers_than_the_servers_default() {
-    let (_server, nats) = server().await;
-    for name in ["TASKS", "KV_SECTORS"] {
-        let limit = nats.jetstream().get_stream(name).await.unwrap().cached_info().config.max_consumers;
-        assert!(limit >= 10_000, "{name} takes {limit} consumers");
-    }
+    const DEFAULT: usize = 1_000;
+    let (_server, nats) = server_with(SOON).await;
+    let create = async |number: usize| {
+        let place = Whither::At(format!("host{number}").parse().unwrap());
+        ensure_class(&nats, Class::Pc2Gpu, &place, SOON).await
+    };
+    let created = futures::stream::iter(0..DEFAULT + 5).map(create).buffer_unordered(16);
+    created.try_collect::<()>().await.unwrap();
+    let consumers = consumer_report(&nats, "TASKS").await.unwrap().len();
+    assert_eq!(consumers, DEFAULT + 5 + 4, "every page of the report is there");
 }
