@@ -27,7 +27,7 @@ pub(crate) enum Wake {
     /// Bucket `CHAIN` has this miner's deadline.
     Miner(MinerId),
     /// An agent reported.
-    Result(Delivery),
+    Result(Box<Delivery>),
 }
 
 /// Follows key `head`.
@@ -89,7 +89,7 @@ pub(crate) async fn results(
         let Some(Ok(_)) = cancel.run_until_cancelled(leading.wait_for(|leading| *leading)).await else { break };
         match cancel.run_until_cancelled(intake.next(PULL_WAIT)).await {
             Some(Ok(Some(delivery))) => {
-                if wakes.send(Wake::Result(delivery)).await.is_err() {
+                if wakes.send(Wake::Result(Box::new(delivery))).await.is_err() {
                     break;
                 }
             }

@@ -104,7 +104,7 @@ impl Watcher {
             match wake {
                 Wake::Head => look = true,
                 Wake::Miner(miner) => look |= self.meet(miner),
-                Wake::Result(delivery) => self.take(delivery).await,
+                Wake::Result(delivery) => self.take(&delivery).await,
             }
             next = self.wakes.try_recv().ok();
         }
@@ -151,7 +151,7 @@ impl Watcher {
     }
 
     /// Takes in one result, and acknowledges it once what it brought is stored or of no use.
-    async fn take(&mut self, delivery: Delivery) {
+    async fn take(&mut self, delivery: &Delivery) {
         let result: PostResult = match decode(delivery.payload()) {
             Ok(result) => result,
             Err(error) => {
@@ -161,7 +161,7 @@ impl Watcher {
             }
         };
         let span = info_span!("window", miner = %result.miner, open = result.open);
-        let done = self.try_take(&delivery, result).instrument(span).await;
+        let done = self.try_take(delivery, result).instrument(span).await;
         if let Err(error) = done {
             warn!(subject = delivery.subject(), "take result: {error:#}");
         }

@@ -91,10 +91,10 @@ impl WindowWork {
 
     /// Gives the lease back, so that another poster need not wait for its end.
     pub(crate) async fn release(&mut self) {
-        if let Some(lease) = self.lease.take() {
-            if let Err(error) = lease.release().await {
-                debug!("give lease back: {error:#}");
-            }
+        if let Some(lease) = self.lease.take()
+            && let Err(error) = lease.release().await
+        {
+            debug!("give lease back: {error:#}");
         }
     }
 
