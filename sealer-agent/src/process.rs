@@ -48,7 +48,7 @@ impl ProcessId {
 }
 
 /// Ends every prover that works on a job directory, and returns when none is left. An agent that was killed cannot
-/// have told anybody its child's pid, but the child carries the directory as its only argument.
+/// have told anybody its child's pid, but the child carries the directory as its last argument.
 pub(crate) fn end_job(job: &Path) -> io::Result<()> {
     let began = Instant::now();
     loop {
@@ -85,8 +85,8 @@ fn provers_of(job: &Path) -> io::Result<Vec<u32>> {
         // A zombie's command line is empty: what is dead and not yet reaped counts as gone.
         let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else { continue };
         let mut words = line.split(|b| *b == 0).filter(|word| !word.is_empty());
-        let (_program, argument, end) = (words.next(), words.next(), words.next());
-        if argument.is_some_and(|a| OsStr::from_bytes(a) == job.as_os_str()) && end.is_none() {
+        let _program = words.next();
+        if words.last().is_some_and(|argument| OsStr::from_bytes(argument) == job.as_os_str()) {
             pids.push(pid);
         }
     }

@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use streams::{
     id::Timestamp,
-    message::{Outcome, PostOutcome, PostResult, PostTask, Task, TaskResult, decode},
+    message::{Failure, Outcome, PostOutcome, PostResult, PostTask, Task, TaskResult, decode},
     pull::Delivery,
     records::{JobNow, JobSubject},
     sector::SectorRecord,
@@ -56,9 +56,10 @@ pub(crate) struct Runner {
 
 /// What becomes of the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
+enum Fate<'a> {
     Ack,
     Nak(Option<Duration>),
+    Term(&'a str),
     /// Its result waits on disk: the message may come back, and will then be old.
     Leave,
 }
@@ -66,41 +67,33 @@ enum Fate {
 impl Runner {
     /// Does one task of `class`, whatever comes of it.
     pub(crate) async fn run(&self, class: Class, delivery: Delivery, ack_wait: Duration) {
-        let done = if class.is_post() {
+        let read = if class.is_post() {
             Box::pin(self.post_task(class, &delivery, ack_wait)).await
         } else {
             Box::pin(self.seal_task(&delivery, ack_wait)).await
         };
-        let settled = match done {
-            Ok(Fate::Ack) => delivery.ack().await,
-            Ok(Fate::Nak(delay)) => delivery.nak(delay).await,
-            Ok(Fate::Leave) => Ok(()),
-            Err(reason) => {
-                tracing::error!(subject = delivery.subject(), "a task that cannot be read is removed: {reason}");
-                delivery.term(&reason).await
-            }
-        };
-        if let Err(error) = settled {
-            // It comes back after ack_wait, and is then judged by its record.
-            tracing::warn!(subject = delivery.subject(), "settle the task: {:#}", anyhow::Error::from(error));
+        if let Err(reason) = read {
+            tracing::error!(subject = delivery.subject(), "a task that cannot be read is removed: {reason}");
+            settle(&delivery, Fate::Term(&reason)).await;
         }
     }
 
-    async fn seal_task(&self, delivery: &Delivery, ack_wait: Duration) -> Result<Fate, String> {
+    async fn seal_task(&self, delivery: &Delivery, ack_wait: Duration) -> Result<(), String> {
         let task = read_task(delivery)?;
         let span =
             tracing::info_span!("task", sector = %task.sector, stage = %task.stage, attempt = tracing::field::Empty);
         async {
-            Ok(match self.claimed(&task, ack_wait).await {
+            match self.claimed(&task, ack_wait).await {
                 Ok(Claimed::Work { record, held }) => {
-                    Box::pin(self.work(delivery, task, *record, *held, ack_wait)).await
+                    Box::pin(self.work(delivery, task, *record, *held, ack_wait)).await;
                 }
-                Ok(Claimed::Old) => Fate::Ack,
-                Err(halt) => self.send_back(&task.sector.to_string(), task.stage.as_str(), halt),
-            })
+                Ok(Claimed::Old) => settle(delivery, Fate::Ack).await,
+                Err(halt) => self.send_back(delivery, halt).await,
+            }
         }
         .instrument(span)
-        .await
+        .await;
+        Ok(())
     }
 
     /// Claims the task's stage if its record wants it.
@@ -147,14 +140,7 @@ impl Runner {
         }
     }
 
-    async fn work(
-        &self,
-        delivery: &Delivery,
-        task: Task,
-        record: SectorRecord,
-        mut held: Held,
-        ack_wait: Duration,
-    ) -> Fate {
+    async fn work(&self, delivery: &Delivery, task: Task, record: SectorRecord, mut held: Held, ack_wait: Duration) {
         let claim = held.reference();
         tracing::Span::current().record("attempt", claim.attempt);
         let started_at = now();
@@ -166,38 +152,35 @@ impl Runner {
             Ok(facts) => Outcome::Done { facts },
             Err(Halt::Failed(failure)) => Outcome::Failed { failure },
             Err(halt) => {
+                // First the claim: whoever gets the task next must find it free.
                 let_go(held, LetGo::Untried).await;
-                return self.send_back(&task.sector.to_string(), task.stage.as_str(), halt);
+                return self.send_back(delivery, halt).await;
             }
         };
         let ended_at = now();
-        log_outcome(&outcome, started_at, ended_at);
+        let failure = if let Outcome::Failed { failure } = &outcome { Some(failure) } else { None };
+        log_end(failure, started_at, ended_at);
         let (agent, place) = (self.tools.agent.clone(), self.tools.place.clone());
         let (sector, stage) = (task.sector, task.stage);
         let result = TaskResult { sector, stage, agent, place, claim, started_at, ended_at, outcome };
         let result = AnyResult::Task(Box::new(result));
         let stored = self.journal.deliver(&result, &self.stop);
-        let fate = match keep_alive::while_working(delivery, Some(&mut held), ack_wait, stored).await {
-            Ok(true) => Fate::Ack,
-            Ok(false) => Fate::Leave,
-            Err(error) => {
-                tracing::error!("keep the result: {error:#}");
-                Fate::Nak(Some(BUSY_DELAY))
-            }
-        };
+        let stored = keep_alive::while_working(delivery, Some(&mut held), ack_wait, stored).await;
+        // First the task: a next try of this stage has the same subject, and is refused while this one is open.
+        settle(delivery, fate_of(stored)).await;
         let_go(held, LetGo::WithResult).await;
-        fate
     }
 
-    async fn post_task(&self, class: Class, delivery: &Delivery, ack_wait: Duration) -> Result<Fate, String> {
+    async fn post_task(&self, class: Class, delivery: &Delivery, ack_wait: Duration) -> Result<(), String> {
         let task = read_post_task(delivery)?;
         let span = tracing::info_span!(
             "task", miner = %task.miner, open = task.open, partition = task.partition, attempt = task.attempt, %class
         );
-        Ok(self.post_work(class, delivery, &task, ack_wait).instrument(span).await)
+        self.post_work(class, delivery, &task, ack_wait).instrument(span).await;
+        Ok(())
     }
 
-    async fn post_work(&self, class: Class, delivery: &Delivery, task: &PostTask, ack_wait: Duration) -> Fate {
+    async fn post_work(&self, class: Class, delivery: &Delivery, task: &PostTask, ack_wait: Duration) {
         let started_at = now();
         let &PostTask { miner, open, partition, attempt, .. } = task;
         let what = JobSubject::Partition { class, miner, open, partition };
@@ -205,25 +188,18 @@ impl Runner {
         let work = self.in_job_dir(job, async |at: AtWork<'_>| stage::post::run(&self.tools, &at, task).await);
         let outcome = match keep_alive::while_working(delivery, None, ack_wait, work).await {
             Ok(outcome) => outcome,
-            Err(Halt::Failed(failure)) => {
-                tracing::warn!(code = failure.code, "failed: {}", failure.message);
-                PostOutcome::Failed { failure }
-            }
-            Err(halt) => return self.send_back(&format!("{miner} {open} {partition}"), class.as_str(), halt),
+            Err(Halt::Failed(failure)) => PostOutcome::Failed { failure },
+            Err(halt) => return self.send_back(delivery, halt).await,
         };
         let ended_at = now();
+        let failure = if let PostOutcome::Failed { failure } = &outcome { Some(failure) } else { None };
+        log_end(failure, started_at, ended_at);
         let (agent, place) = (self.tools.agent.clone(), self.tools.place.clone());
         let result = PostResult { miner, open, partition, attempt, agent, place, started_at, ended_at, outcome };
         let result = AnyResult::Post(Box::new(result));
         let stored = self.journal.deliver(&result, &self.stop);
-        match keep_alive::while_working(delivery, None, ack_wait, stored).await {
-            Ok(true) => Fate::Ack,
-            Ok(false) => Fate::Leave,
-            Err(error) => {
-                tracing::error!("keep the result: {error:#}");
-                Fate::Nak(Some(BUSY_DELAY))
-            }
-        }
+        let stored = keep_alive::while_working(delivery, None, ack_wait, stored).await;
+        settle(delivery, fate_of(stored)).await;
     }
 
     /// Runs `work` with a job directory, on the board while it lasts. A failed job's directory is kept for a person.
@@ -241,25 +217,26 @@ impl Runner {
         done
     }
 
-    /// The message of a task that was not done, by nobody's failure. The reason is said once, not with each return.
-    fn send_back(&self, what: &str, stage: &str, halt: Halt) -> Fate {
-        match halt {
+    /// Gives a task back that was not done, by nobody's failure. The reason is said once, not with each return.
+    async fn send_back(&self, delivery: &Delivery, halt: Halt) {
+        let delay = match halt {
             Halt::Back { after, reason } => {
-                if self.said.is_new(&format!("{what} {stage}"), &reason) {
+                if self.said.is_new(delivery.subject(), &reason) {
                     tracing::info!("back to the queue: {reason}");
                 }
-                Fate::Nak(Some(after))
+                Some(after)
             }
             Halt::Interrupted => {
                 tracing::info!("interrupted: back to the queue");
-                Fate::Nak(None)
+                None
             }
             Halt::Failed(failure) => {
                 // Without a claim there is no attempt to count it against.
                 tracing::warn!(code = failure.code, "back to the queue: {}", failure.message);
-                Fate::Nak(Some(BUSY_DELAY))
+                Some(BUSY_DELAY)
             }
-        }
+        };
+        settle(delivery, Fate::Nak(delay)).await;
     }
 }
 
@@ -290,11 +267,35 @@ async fn let_go(held: Held, how: LetGo) {
     }
 }
 
-fn log_outcome(outcome: &Outcome, started_at: Timestamp, ended_at: Timestamp) {
+async fn settle(delivery: &Delivery, fate: Fate<'_>) {
+    let settled = match fate {
+        Fate::Ack => delivery.ack().await,
+        Fate::Nak(delay) => delivery.nak(delay).await,
+        Fate::Term(reason) => delivery.term(reason).await,
+        Fate::Leave => Ok(()),
+    };
+    if let Err(error) = settled {
+        // It comes back after ack_wait, and is then judged by its record.
+        tracing::warn!(subject = delivery.subject(), "settle the task: {:#}", anyhow::Error::from(error));
+    }
+}
+
+fn fate_of(stored: anyhow::Result<bool>) -> Fate<'static> {
+    match stored {
+        Ok(true) => Fate::Ack,
+        Ok(false) => Fate::Leave,
+        Err(error) => {
+            tracing::error!("keep the result: {error:#}");
+            Fate::Nak(Some(BUSY_DELAY))
+        }
+    }
+}
+
+fn log_end(failure: Option<&Failure>, started_at: Timestamp, ended_at: Timestamp) {
     let ms = ended_at.ms_since(started_at);
-    match outcome {
-        Outcome::Done { .. } => tracing::info!(ms, "done"),
-        Outcome::Failed { failure } => tracing::warn!(ms, code = failure.code, "failed: {}", failure.message),
+    match failure {
+        None => tracing::info!(ms, "done"),
+        Some(failure) => tracing::warn!(ms, code = failure.code, "failed: {}", failure.message),
     }
 }
 
