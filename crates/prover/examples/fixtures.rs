@@ -72,8 +72,7 @@ fn main() -> anyhow::Result<()> {
     run(Work::VanillaPost { miner, randomness, order: vec![number], sectors, output: vanilla.clone() })?;
     let sectors = vec![(number, comm_r)];
     let vanilla = vec![(vanilla, vec![number])];
-    let Output::WindowPost { proof } =
-        run(Work::WindowPost { miner, randomness, sectors: sectors.clone(), vanilla })?
+    let Output::WindowPost { proof } = run(Work::WindowPost { miner, randomness, sectors: sectors.clone(), vanilla })?
     else {
         bail!("not window-post")
     };

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use host::exit::{CliError, Exit};
+use host::{
+    exit::{CliError, Exit},
+    telemetry::LogFormat,
+};
 use prover::{
     bench,
     job::JobResult,
@@ -68,7 +71,6 @@ enum BenchFormat {
 
 pub(crate) fn run() -> Result<(), CliError> {
     let cli = Cli::parse();
-    host::telemetry::init(host::telemetry::LogFormat::Text)?;
     match (cli.command, cli.job) {
         (Some(Command::Params(args)), _) => make_params(&args),
         (Some(Command::Bench(args)), _) => print_bench(&args),
@@ -78,6 +80,7 @@ pub(crate) fn run() -> Result<(), CliError> {
 }
 
 fn run_one(job: &Path) -> Result<(), CliError> {
+    host::telemetry::init(LogFormat::Text)?;
     let result = run_job(job).map_err(|error| CliError::new(Exit::Io, "run the job").because(error))?;
     match result {
         JobResult::Done { .. } => Ok(()),
@@ -104,7 +107,9 @@ fn print_bench(args: &BenchArgs) -> Result<(), CliError> {
     let work_dir = args.work_dir.clone().unwrap_or_else(std::env::temp_dir);
     let stages = bench::run(args.sector_size, &work_dir)?;
     match args.output {
-        BenchFormat::Text => stages.iter().for_each(|(stage, took)| println!("{stage:<13}{:>10.3} s", took.as_secs_f64())),
+        BenchFormat::Text => {
+            stages.iter().for_each(|(stage, took)| println!("{stage:<13}{:>10.3} s", took.as_secs_f64()))
+        }
         BenchFormat::Json => {
             let seconds: serde_json::Map<_, _> =
                 stages.iter().map(|(stage, took)| ((*stage).to_owned(), took.as_secs_f64().into())).collect();
@@ -116,7 +121,7 @@ fn print_bench(args: &BenchArgs) -> Result<(), CliError> {
 
 fn tell(size: SealProof, event: &Event) {
     match event {
-        Event::Waiting => {}
+        Event::Waiting => eprintln!("{size}: waiting for another process that generates into the same folder"),
         Event::Present(circuit) => eprintln!("{size} {circuit}: present"),
         Event::Working(circuit, step) => eprintln!("{size} {circuit}: {step}"),
         Event::Written { circuit, took } => eprintln!("{size} {circuit}: written after {:.1} s", took.as_secs_f64()),

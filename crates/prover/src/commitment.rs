@@ -5,9 +5,7 @@
 
 use std::io::Read;
 
-use filecoin_proofs_api::{
-    PieceInfo, UnpaddedBytesAmount, seal::compute_comm_d,
-};
+use filecoin_proofs_api::{PieceInfo, UnpaddedBytesAmount, seal::compute_comm_d};
 use streams::proof::{Commitment, SealProof};
 
 use crate::{
@@ -51,14 +49,13 @@ pub(crate) const fn unpadded(padded: u64) -> u64 {
 
 /// The commitment and padded size of the piece whose payload `reader` yields: exactly `payload_len` bytes, then zeros.
 /// Streams: memory does not grow with the payload.
-pub fn piece_commitment(
-    reader: impl Read,
-    payload_len: u64,
-) -> Result<(Commitment, u64), CommitmentError> {
+pub fn piece_commitment(reader: impl Read, payload_len: u64) -> Result<(Commitment, u64), CommitmentError> {
     let padded_bytes = piece_size(payload_len)?;
     let mut tree = CommitmentTree::default();
     let mut payload = reader.take(payload_len);
-    let mut fr32 = filecoin_proofs_api::fr32::Fr32Reader::new((&mut payload).chain(std::io::repeat(0)).take(unpadded(padded_bytes)));
+    let mut fr32 = filecoin_proofs_api::fr32::Fr32Reader::new(
+        (&mut payload).chain(std::io::repeat(0)).take(unpadded(padded_bytes)),
+    );
     let mut node = [0; 32];
     for _ in 0..padded_bytes / 32 {
         fr32.read_exact(&mut node).map_err(CommitmentError::Read)?;
@@ -98,11 +95,12 @@ pub(crate) fn tile(proof: SealProof, pieces: &[PieceCommitment]) -> Result<Vec<P
 
 /// Whether a piece can stand where it is said to, the one before it ending at `free_from`.
 pub(crate) fn check_piece(proof: SealProof, padded: u64, offset: u64, free_from: u64) -> Result<(), CommitmentError> {
-    let bad = |why: String| Err(CommitmentError::BadPieces(format!("piece of {padded} padded bytes at {offset}: {why}")));
+    let bad =
+        |why: String| Err(CommitmentError::BadPieces(format!("piece of {padded} padded bytes at {offset}: {why}")));
     if !padded.is_power_of_two() || padded < PIECE_BYTES_MIN {
         return bad(format!("its size is not a power of two of at least {PIECE_BYTES_MIN}"));
     }
-    if offset % padded != 0 {
+    if !offset.is_multiple_of(padded) {
         return bad("its offset is not a multiple of its size".to_owned());
     }
     if offset < free_from {
@@ -179,8 +177,6 @@ impl CommitmentTree {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-
     use filecoin_proofs_api::seal::generate_piece_commitment;
 
     use super::*;

@@ -77,8 +77,6 @@ fn stretch(digest: Sha512, proofs: usize) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-
     use streams::{
         id::{MinerId, SectorNumber},
         proof::{Bytes32, Drawn, SealProof},

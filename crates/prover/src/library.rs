@@ -90,8 +90,6 @@ fn message_of(payload: &(dyn Any + Send)) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::panic, reason = "the panic is what is tested")]
-
     use super::*;
 
     #[test]

@@ -1,6 +1,6 @@
 //! Every stage but the two SNARKs, through the real program and real job directories, at 2 KiB.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 use std::{
     fs,
@@ -267,6 +267,17 @@ fn an_interrupted_pc2_leaves_no_trace() {
 }
 
 #[test]
+fn a_folder_with_something_else_in_it_is_no_cache() {
+    let bench = Bench::new();
+    fs::create_dir(bench.path("cache")).unwrap();
+    let precious = bench.path("cache/thesis.txt");
+    host::durable::write(&precious, b"ten years").unwrap();
+    let (class, code, message) = bench.refused(bench.pc1(1, ticket(1), &[]));
+    assert_eq!((class, code.as_str()), (FailureClass::Park, "bad-input"), "{message}");
+    assert!(precious.exists());
+}
+
+#[test]
 fn pc2_refuses_the_cache_of_another_sector() {
     let bench = Bench::new();
     bench.done(bench.pc1(1, ticket(1), &[]));
@@ -326,7 +337,8 @@ fn bad_input_is_named_and_leaves_nothing_behind() {
     let bench = Bench::new();
     let (path, staged) = (bench.path("payload"), bench.path("staged"));
     host::durable::write(&path, &[1; 200]).unwrap();
-    let piece = |path: &Path, padded_bytes, offset_padded| PieceFile { path: path.to_owned(), padded_bytes, offset_padded };
+    let piece =
+        |path: &Path, padded_bytes, offset_padded| PieceFile { path: path.to_owned(), padded_bytes, offset_padded };
     for (pieces, why) in [
         (vec![piece(&path, 256, 0), piece(&path, 256, 128)], "multiple of its size"),
         (vec![piece(&path, 256, 256), piece(&path, 256, 0)], "overlaps"),

@@ -70,9 +70,7 @@ impl ConstraintSystem<Scalar> for Assembly {
     {
         let zero = LinearCombination::zero;
         let sides = [a(zero()), b(zero()), c(zero())];
-        for (side, (inputs, auxiliaries)) in
-            sides.iter().zip(self.inputs.iter_mut().zip(self.auxiliaries.iter_mut()))
-        {
+        for (side, (inputs, auxiliaries)) in sides.iter().zip(self.inputs.iter_mut().zip(self.auxiliaries.iter_mut())) {
             for (variable, coefficient) in side.iter() {
                 let column = match variable.get_unchecked() {
                     Index::Input(i) => inputs.get_mut(i),

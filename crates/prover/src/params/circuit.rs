@@ -12,8 +12,8 @@ use blstrs::Scalar;
 use filecoin_proofs::{
     PoStType, SectorSize,
     constants::{
-        DefaultPieceHasher, SectorShape2KiB, SectorShape8MiB, SectorShape512MiB, WINDOW_POST_CHALLENGE_COUNT, WINDOW_POST_SECTOR_COUNT, WINNING_POST_CHALLENGE_COUNT,
-        WINNING_POST_SECTOR_COUNT,
+        DefaultPieceHasher, SectorShape2KiB, SectorShape8MiB, SectorShape512MiB, WINDOW_POST_CHALLENGE_COUNT,
+        WINDOW_POST_SECTOR_COUNT, WINNING_POST_CHALLENGE_COUNT, WINNING_POST_SECTOR_COUNT,
     },
     parameters::{public_params, window_post_public_params, winning_post_public_params},
     types::PoStConfig,
@@ -183,7 +183,10 @@ fn porep<Tree: 'static + MerkleTreeTrait, V: Visitor>(proof: SealProof, visitor:
     type Compound<T> = StackedCompound<T, DefaultPieceHasher>;
     type Blank<T> = StackedCircuit<T, DefaultPieceHasher>;
     let public = public_params::<Tree>(&registered_seal(proof).as_v1_config())?;
-    let circuit = <Compound<Tree> as CompoundProof<StackedDrg<'static, Tree, DefaultPieceHasher>, Blank<Tree>>>::blank_circuit(&public);
+    let circuit =
+        <Compound<Tree> as CompoundProof<StackedDrg<'static, Tree, DefaultPieceHasher>, Blank<Tree>>>::blank_circuit(
+            &public,
+        );
     visitor.circuit(circuit)
 }
 
@@ -215,8 +218,10 @@ fn post<Tree: 'static + MerkleTreeTrait, V: Visitor>(
         PoStType::Winning => winning_post_public_params::<Tree>(&config)?,
         PoStType::Window => window_post_public_params::<Tree>(&config)?,
     };
-    let circuit: FallbackPoStCircuit<Tree> =
-        <FallbackPoStCompound<Tree> as CompoundProof<FallbackPoSt<'_, Tree>, FallbackPoStCircuit<Tree>>>::blank_circuit(&public);
+    let circuit: FallbackPoStCircuit<Tree> = <FallbackPoStCompound<Tree> as CompoundProof<
+        FallbackPoSt<'_, Tree>,
+        FallbackPoStCircuit<Tree>,
+    >>::blank_circuit(&public);
     visitor.circuit(circuit)
 }
 

@@ -239,8 +239,6 @@ fn h_scalars(tau: Scalar, domain: usize, delta_inverse: Scalar) -> anyhow::Resul
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-
     use bellperson::{ConstraintSystem, SynthesisError, groth16::generate_random_parameters};
     use streams::proof::SealProof;
 
@@ -262,12 +260,7 @@ mod tests {
             let cube = cs.alloc(|| "cube", missing)?;
             cs.enforce(|| "square", |lc| lc + x, |lc| lc + x, |lc| lc + square);
             cs.enforce(|| "cube", |lc| lc + square, |lc| lc + x, |lc| lc + cube);
-            cs.enforce(
-                || "out",
-                |lc| lc + cube + x + (Scalar::from(5), CS::one()),
-                |lc| lc + CS::one(),
-                |lc| lc + out,
-            );
+            cs.enforce(|| "out", |lc| lc + cube + x + (Scalar::from(5), CS::one()), |lc| lc + CS::one(), |lc| lc + out);
             Ok(())
         }
     }

@@ -141,8 +141,13 @@ fn generate_missing(
 ) -> Result<(), ParamsError> {
     host::durable::create_dir_all(folder).map_err(io("create folder", folder))?;
     let lock_path = folder.join(LOCK_FILE);
-    let _lock = parent_cache::lock_within(&lock_path, LOCK_WAIT_MAX, || on_event(Event::Waiting))
-        .map_err(io("lock", &lock_path))?;
+    let mut told = false;
+    let on_wait = || {
+        if !std::mem::replace(&mut told, true) {
+            on_event(Event::Waiting);
+        }
+    };
+    let _lock = parent_cache::lock_within(&lock_path, LOCK_WAIT_MAX, on_wait).map_err(io("lock", &lock_path))?;
     let notice = folder.join(NOTICE_FILE);
     host::durable::write(&notice, NOTICE.as_bytes()).map_err(io("write", &notice))?;
     for &circuit in circuits {
@@ -193,9 +198,7 @@ fn refuse_in(network: &str, folder: &Path) -> Result<(), ParamsError> {
         if path.extension().is_some_and(|e| e == "vk") {
             let mut header = Vec::new();
             let length = u64::try_from(trapdoor::KEY_HEADER_LEN).unwrap_or(u64::MAX);
-            File::open(&path)
-                .and_then(|file| file.take(length).read_to_end(&mut header))
-                .map_err(io("read", &path))?;
+            File::open(&path).and_then(|file| file.take(length).read_to_end(&mut header)).map_err(io("read", &path))?;
             if known.contains(&header) {
                 return Err(ParamsError::DevnetParameters { file: path, network: network.to_owned() });
             }
@@ -206,8 +209,6 @@ fn refuse_in(network: &str, folder: &Path) -> Result<(), ParamsError> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-
     use super::*;
 
     #[test]

@@ -1,7 +1,7 @@
 //! The secret values of a parameter set, drawn from a seed in the order the library draws them.
 
-use blstrs::{Bls12, G1Projective, G2Projective, Scalar};
 use bellperson::groth16::VerifyingKey;
+use blstrs::{Bls12, G1Projective, G2Projective, Scalar};
 use ff::Field as _;
 use group::{Curve as _, Group as _};
 use rand::{RngCore, SeedableRng as _};

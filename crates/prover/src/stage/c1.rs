@@ -34,8 +34,8 @@ pub(super) struct C1<'a> {
 impl C1<'_> {
     pub(super) fn run(&self, progress: &dyn Progress) -> Result<Output, StageFailure> {
         self.check()?;
-        let tiles = commitment::tile(self.proof, self.pieces)
-            .map_err(|error| StageFailure::bad_input(error.to_string()))?;
+        let tiles =
+            commitment::tile(self.proof, self.pieces).map_err(|error| StageFailure::bad_input(error.to_string()))?;
         let phase2 = SealPreCommitPhase2Output {
             registered_proof: registered_seal(self.proof),
             comm_r: self.comm_r.0,
@@ -64,10 +64,13 @@ impl C1<'_> {
         if self.seed.0 == [0; 32] {
             return Err(StageFailure::bad_input("the seed is zero"));
         }
-        let comm_d = commitment::comm_d(self.proof, self.pieces)
-            .map_err(|error| StageFailure::bad_input(error.to_string()))?;
+        let comm_d =
+            commitment::comm_d(self.proof, self.pieces).map_err(|error| StageFailure::bad_input(error.to_string()))?;
         if comm_d != self.comm_d {
-            return Err(StageFailure::bad_input(format!("the pieces have CommD {comm_d}, the request says {}", self.comm_d)));
+            return Err(StageFailure::bad_input(format!(
+                "the pieces have CommD {comm_d}, the request says {}",
+                self.comm_d
+            )));
         }
         file::require_folder("cache", self.cache)?;
         file::require_length("replica", self.sealed, self.proof.sector_size())

@@ -15,11 +15,7 @@ use crate::{
     verify::{SealStatement, Verifier as _},
 };
 
-pub(super) fn run(
-    statement: &SealStatement,
-    input: &Path,
-    progress: &dyn Progress,
-) -> Result<Output, StageFailure> {
+pub(super) fn run(statement: &SealStatement, input: &Path, progress: &dyn Progress) -> Result<Output, StageFailure> {
     let proof = registered_seal(statement.proof);
     let params = catch(|| proof.cache_params_path())??;
     if !params.exists() {

@@ -56,9 +56,8 @@ pub(super) fn sync(path: &Path) -> Result<(), StageFailure> {
 
 /// Refuses a file that is missing or has not the length it must have.
 pub(super) fn require_length(what: &str, path: &Path, length: u64) -> Result<(), StageFailure> {
-    let metadata = path
-        .metadata()
-        .map_err(|error| StageFailure::bad_input(format!("{what} {}: {error}", path.display())))?;
+    let metadata =
+        path.metadata().map_err(|error| StageFailure::bad_input(format!("{what} {}: {error}", path.display())))?;
     if !metadata.is_file() || metadata.len() != length {
         let found = metadata.len();
         return Err(StageFailure::bad_input(format!("{what} {} has {found} bytes, want {length}", path.display())));
@@ -86,7 +85,8 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Path, made_by: Stage) -> Res
     let bytes = host::durable::read(path)
         .map_err(|error| redo(error.to_string()))?
         .ok_or_else(|| redo(format!("{} is missing", path.display())))?;
-    serde_json::from_slice(&bytes).map_err(|error| redo(format!("{} is not what {made_by} writes: {error}", path.display())))
+    serde_json::from_slice(&bytes)
+        .map_err(|error| redo(format!("{} is not what {made_by} writes: {error}", path.display())))
 }
 
 /// The path of a file of the library in a cache folder: `sc-02-data-<key>.dat`.

@@ -41,8 +41,7 @@ pub fn run(request: &Request, progress: &dyn Progress) -> Result<Output, StageFa
             work.run(progress)
         }
         Work::Pc2 { sector, pc1_output, staged, cache, sealed } => {
-            let work =
-                pc2::Pc2 { proof, sector: *sector, input: pc1_output, staged: staged.as_deref(), cache, sealed };
+            let work = pc2::Pc2 { proof, sector: *sector, input: pc1_output, staged: staged.as_deref(), cache, sealed };
             work.run(progress)
         }
         Work::C1 { sector, ticket, seed, pieces, comm_d, comm_r, cache, sealed, c1_output } => {
@@ -77,12 +76,8 @@ pub fn run(request: &Request, progress: &dyn Progress) -> Result<Output, StageFa
             vanilla_post::run(proof, *miner, *randomness, order, sectors, output, progress)
         }
         Work::WindowPost { miner, randomness, sectors, vanilla } => {
-            let statement = crate::WindowPostStatement {
-                proof,
-                miner: *miner,
-                randomness: *randomness,
-                sectors: sectors.clone(),
-            };
+            let statement =
+                crate::WindowPostStatement { proof, miner: *miner, randomness: *randomness, sectors: sectors.clone() };
             window_post::run(&statement, vanilla, progress)
         }
         Work::Unseal { sector, ticket, comm_d, sealed, scratch, output, offset_unpadded, length_unpadded } => {

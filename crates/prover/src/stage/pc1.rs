@@ -67,8 +67,7 @@ impl Pc1<'_> {
     /// Leaves in the cache folder only what this work itself put there and had synced.
     fn prepare_cache(&self, comm_d: Commitment) -> Result<CacheTag, StageFailure> {
         host::durable::create_dir_all(self.cache)?;
-        let wanted =
-            CacheTag { proof: self.proof, sector: self.sector, ticket: self.ticket, comm_d, layers_synced: 0 };
+        let wanted = CacheTag { proof: self.proof, sector: self.sector, ticket: self.ticket, comm_d, layers_synced: 0 };
         let found = cache_tag::read::<CacheTag>(self.cache)?.filter(|tag| tag.is_same_work(&wanted));
         let layers_kept = found.as_ref().map_or(0, |tag| tag.layers_synced);
         let tree_d_kept = cache_tag::read::<TreeDTag>(self.cache)? == Some(TreeDTag { proof: self.proof, comm_d });
@@ -78,9 +77,13 @@ impl Pc1<'_> {
         };
         for path in file::files_with_prefix(self.cache, "")? {
             let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-            if !keep(&name) {
-                host::durable::remove_file(&path)?;
+            if keep(&name) {
+                continue;
             }
+            if !name.starts_with("sc-02-data-") && name != "p_aux" && name != "t_aux" {
+                return Err(StageFailure::bad_input(format!("{} does not belong in a cache folder", path.display())));
+            }
+            host::durable::remove_file(&path)?;
         }
         if layers_kept > 0 {
             tracing::info!(sector = %self.sector, layers = layers_kept, "layers of an earlier run are kept");
@@ -97,7 +100,7 @@ impl Pc1<'_> {
         tag: &CacheTag,
         progress: &dyn Progress,
     ) -> Result<filecoin_proofs_api::seal::SealPreCommitPhase1Output, StageFailure> {
-        let staged = self.staged.unwrap_or(Path::new(file::ZEROS));
+        let staged = self.staged.unwrap_or_else(|| Path::new(file::ZEROS));
         let (stop, stopped) = mpsc::channel::<()>();
         let labelled = thread::scope(|scope| {
             scope.spawn(move || self.watch_layers(tag, &stopped, progress));
@@ -130,10 +133,8 @@ impl Pc1<'_> {
         let mut tag = tag.clone();
         loop {
             let current = (tag.layers_synced + 1).min(total);
-            progress.tell(
-                &format!("layer {current} of {total}"),
-                permille(u64::from(tag.layers_synced), u64::from(total)),
-            );
+            progress
+                .tell(&format!("layer {current} of {total}"), permille(u64::from(tag.layers_synced), u64::from(total)));
             match stopped.recv_timeout(LOOK_EVERY) {
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(()) | Err(RecvTimeoutError::Disconnected) => return,

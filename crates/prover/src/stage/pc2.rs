@@ -51,8 +51,7 @@ impl Pc2<'_> {
 
     /// The library does not look whose layers these are, nor whether all of them are there.
     fn check_cache(&self, phase1: &SealPreCommitPhase1Output) -> Result<(), StageFailure> {
-        let redo =
-            |message| StageFailure::BadEarlierWork { from: Stage::Pc1, code: "wrong-cache", message };
+        let redo = |message| StageFailure::BadEarlierWork { from: Stage::Pc1, code: "wrong-cache", message };
         let tag = cache_tag::read::<CacheTag>(self.cache)?
             .ok_or_else(|| redo(format!("nothing says whose files are in {}", self.cache.display())))?;
         let is_ours = tag.proof == self.proof

@@ -72,7 +72,9 @@ fn build(
 
 fn copy_row(mut leaves: impl Read, mut tree: &File, path: &Path) -> Result<(), StageFailure> {
     let mut target = BufWriter::with_capacity(BUFFER_BYTES, &mut tree);
-    io::copy(&mut leaves, &mut target).and_then(|_| target.flush()).with_context(|| format!("write {}", path.display()))?;
+    io::copy(&mut leaves, &mut target)
+        .and_then(|_| target.flush())
+        .with_context(|| format!("write {}", path.display()))?;
     Ok(())
 }
 

@@ -55,9 +55,7 @@ pub(super) fn run(
     Ok(Output::WindowPost { proof: ProofBytes(proof) })
 }
 
-fn read_vanilla(
-    files: &[(PathBuf, Vec<SectorNumber>)],
-) -> Result<BTreeMap<SectorNumber, Vec<u8>>, StageFailure> {
+fn read_vanilla(files: &[(PathBuf, Vec<SectorNumber>)]) -> Result<BTreeMap<SectorNumber, Vec<u8>>, StageFailure> {
     let mut by_number = BTreeMap::new();
     for (path, numbers) in files {
         let bad = |why: String| StageFailure::bad_input(format!("vanilla proofs {}: {why}", path.display()));
