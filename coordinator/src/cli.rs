@@ -190,8 +190,8 @@ pub(crate) enum Keys {
         /// The file's name, without its ending.
         #[arg(default_value = "default")]
         name: String,
-        /// The kind of key.
-        #[arg(long, value_enum, default_value_t = KeyKindArg::Secp256k1)]
+        /// The kind of key; a miner's worker, which `miner create` makes of its sender, has to be BLS.
+        #[arg(long, value_enum, default_value_t = KeyKindArg::Bls)]
         kind: KeyKindArg,
         #[command(flatten)]
         output: Output,

@@ -141,13 +141,7 @@ impl Control {
 
     async fn create_miner(&self, request: &CreateMinerRequest) -> Result<streams::control::MinerCreated, No> {
         let created = miner_create::create(request, &self.miners, &self.chain, self.head.clone()).await;
-        created.map_err(|error| {
-            let hint = match &error {
-                miner_create::CreateError::Keep(error) => error.hint.clone(),
-                _ => None,
-            };
-            No::because(&error).hint(hint)
-        })
+        created.map_err(|error| No::because(&error).hint(error.hint()))
     }
 
     async fn tell(&self, sector: SectorId, event: Event) -> Result<SectorNow, No> {

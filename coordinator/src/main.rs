@@ -31,6 +31,8 @@ mod results;
 mod sector;
 mod submission;
 mod tickets;
+#[cfg(test)]
+mod trial;
 mod unsealing;
 mod verify;
 mod view;

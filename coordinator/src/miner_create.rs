@@ -8,6 +8,7 @@ use chain::{
     params::{BadParams, create_miner, created_miner, method, no_value},
     sender::{Outgoing, SendError, Sender},
 };
+use fvm_shared::address::Protocol;
 use streams::{
     control::{CreateMinerRequest, MinerCreated},
     id::{Epoch, MinerId},
@@ -29,6 +30,8 @@ const STANDSTILL_MAX: Duration = Duration::from_secs(300);
 pub(crate) enum CreateError {
     #[error("{0} is not a sender of this coordinator")]
     UnknownSender(String),
+    #[error("the key of {0} is not BLS, and a miner's worker signs blocks with one")]
+    NotBls(String),
     #[error("peer id is not hexadecimal")]
     PeerId(#[from] hex::FromHexError),
     #[error(transparent)]
@@ -47,6 +50,17 @@ pub(crate) enum CreateError {
     Keep(#[from] host::exit::CliError),
 }
 
+impl CreateError {
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotBls(_) => Some("make one with `coordinator keys generate --kind bls` and fund its address".to_owned()),
+            Self::Keep(error) => error.hint.clone(),
+            Self::Send(error) if error.exit_code().is_some() => Some("does the sender have the funds for deposit and gas?".to_owned()),
+            _ => None,
+        }
+    }
+}
+
 /// Creates a miner and begins to seal for it.
 pub(crate) async fn create(
     request: &CreateMinerRequest,
@@ -58,6 +72,9 @@ pub(crate) async fn create(
         None => miners.default_sender().await?,
         Some(name) => miners.sender_named(name).ok_or_else(|| CreateError::UnknownSender(name.clone()))?,
     };
+    if sender.address().protocol() != Protocol::BLS {
+        return Err(CreateError::NotBls(sender.sender().to_owned()));
+    }
     let deposit = chain.creation_deposit(&Vec::new()).await?.unwrap_or_else(no_value);
     let params =
         create_miner(sender.address(), sender.address(), request.proof, hex::decode(&request.peer_id)?, Vec::new())?;

@@ -5,8 +5,8 @@ mod init;
 mod keys;
 mod listings;
 mod miner;
-mod submit;
-mod unseal;
+pub(crate) mod submit;
+pub(crate) mod unseal;
 
 use std::path::{Path, PathBuf};
 

@@ -30,7 +30,7 @@ enum Source {
     Url(String),
 }
 
-pub(super) async fn submit(nats: &Nats, args: Submit) -> Result<(), CliError> {
+pub(crate) async fn submit(nats: &Nats, args: Submit) -> Result<(), CliError> {
     let info = ask(nats, &InfoRequest {}, ANSWERED_WITHIN).await?;
     let proof = proof_of(&info, &args)?;
     // All are checked before the first is sent, so that a refusal leaves nothing behind.

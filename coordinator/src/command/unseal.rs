@@ -24,7 +24,7 @@ use crate::{app::unavailable, cli::Unseal, pieces::Refusal};
 const LOOK_FIRST: Duration = Duration::from_millis(100);
 const LOOK_MAX: Duration = Duration::from_secs(5);
 
-pub(super) async fn unseal(nats: &Nats, args: Unseal) -> Result<(), CliError> {
+pub(crate) async fn unseal(nats: &Nats, args: Unseal) -> Result<(), CliError> {
     let shown = args.out.display().to_string();
     if args.out.exists() {
         return Err(CliError::new(Exit::Refused, format!("{shown} exists already")).hint("name another file with --out"));

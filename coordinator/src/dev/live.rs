@@ -150,7 +150,7 @@ fn detail(record: &SectorRecord) -> String {
         SectorState::Allocated {} if record.pieces.is_empty() => "committed capacity".to_owned(),
         SectorState::Allocated {} => record.pieces.iter().map(|p| p.name.clone()).collect::<Vec<_>>().join(", "),
         _ => record.story.last().map_or_else(String::new, |run| {
-            let ran = std::time::Duration::from_millis(run.ended_at.ms_since(run.started_at));
+            let ran = Duration::from_millis(run.ended_at.ms_since(run.started_at));
             format!("{} took {:.2} s on {}", run.stage, ran.as_secs_f64(), run.agent)
         }),
     }

@@ -44,10 +44,14 @@ impl Waits {
     pub(crate) async fn run(mut self, cancel: CancellationToken) -> anyhow::Result<()> {
         loop {
             tokio::select! {
-                changed = self.head.changed() => {
-                    changed?;
-                    self.at_new_head().await;
-                }
+                changed = self.head.changed() => match changed {
+                    Ok(()) => self.at_new_head().await,
+                    // Who tells heads ends with the service, a moment before this does.
+                    Err(_) => {
+                        cancel.cancelled().await;
+                        return Ok(());
+                    }
+                },
                 Some(message) = self.follows.recv() => {
                     self.messages.insert(message.clone());
                     self.look_at(&message).await;

@@ -1,0 +1,115 @@
+//! One test's world: a nats-server, a chain, a home folder.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use host::{exit::CliError, tasks::Tasks};
+use streams::{
+    control::{CoordinatorRequest, CreateMinerRequest},
+    id::{MinerId, SectorId},
+    kv::{Bucket, BucketName},
+    nats::Nats,
+    proof::SealProof,
+    sector::SectorRecord,
+    testing::{TestServer, wait_for},
+};
+use tokio::{sync::oneshot, task::JoinHandle};
+
+use super::node::{Node, Pretended, key_file};
+use crate::{
+    app::App,
+    config::{self, Config, HttpSection},
+};
+
+pub(super) const LIMIT: Duration = Duration::from_secs(90);
+
+pub(super) struct World {
+    pub(super) server: TestServer,
+    pub(super) nats: Nats,
+    pub(super) home: tempfile::TempDir,
+    node: Node,
+    key: PathBuf,
+}
+
+/// A coordinator that runs within the test.
+pub(super) struct Running {
+    stop: oneshot::Sender<()>,
+    ended: JoinHandle<()>,
+}
+
+impl Running {
+    pub(super) async fn stop(self) {
+        let _ended_already = self.stop.send(());
+        self.ended.await.unwrap();
+    }
+}
+
+impl World {
+    pub(super) async fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let (key, file) = key_file(home.path());
+        let (server, node) = tokio::join!(TestServer::start(), Node::start(&key));
+        let nats = server.connect().await;
+        Self { server, nats, home, node, key: file }
+    }
+
+    pub(super) fn config(&self) -> Config {
+        Config {
+            nats: config::NatsSection { url: self.server.url().to_owned(), ..Default::default() },
+            chain: config::ChainSection { api: self.node.url.clone(), ..Default::default() },
+            sender: config::SenderSection { key_file: Some(self.key.clone()) },
+            http: HttpSection { listen: "127.0.0.1:0".parse().unwrap(), advertise: None },
+            reconcile_interval: Duration::from_secs(2),
+            ..Config::default()
+        }
+    }
+
+    pub(super) async fn build(&self, config: Config) -> Result<App, CliError> {
+        App::build(config, &self.home.path().join("coordinator")).await
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the test waits for it when it stops the coordinator")]
+    pub(super) async fn run(&self) -> Running {
+        let app = self.build(self.config()).await.unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let ended = tokio::spawn(async move {
+            let tasks = Tasks::new();
+            app.spawn(&tasks, Arc::new(Pretended));
+            tasks.run_until(stopped).await.unwrap();
+        });
+        Running { stop, ended }
+    }
+
+    /// Asks until a coordinator leads and answers.
+    pub(super) async fn ask<R: CoordinatorRequest>(&self, request: &R) -> R::Answer {
+        wait_for(LIMIT, || async { self.nats.ask(request, LIMIT).await.map_err(|e| e.to_string()) }).await
+    }
+
+    pub(super) async fn miner(&self) -> MinerId {
+        let request = CreateMinerRequest { proof: SealProof::Drg2KiBV1_1, from: None, peer_id: String::new() };
+        self.ask(&request).await.miner
+    }
+
+    pub(super) async fn record(&self, id: SectorId) -> SectorRecord {
+        let sectors: Bucket<SectorRecord> = Bucket::open(&self.nats, BucketName::Sectors).await.unwrap();
+        sectors.get(&id.key()).await.unwrap().unwrap().value
+    }
+
+    /// Waits until a sector is in one of these states.
+    pub(super) async fn until(&self, id: SectorId, states: &[&str]) -> SectorRecord {
+        wait_for(LIMIT, || async {
+            let record = self.record(id).await;
+            if states.contains(&record.state.name()) { Ok(record) } else { Err(format!("{record:#?}")) }
+        })
+        .await
+    }
+
+    /// Waits until a sector is proving and trimmed.
+    pub(super) async fn until_done(&self, id: SectorId) -> SectorRecord {
+        wait_for(LIMIT, || async {
+            let record = self.record(id).await;
+            let done = matches!(record.state, streams::sector::SectorState::Proving { finalized: true, .. });
+            if done { Ok(record) } else { Err(format!("{record:#?}")) }
+        })
+        .await
+    }
+}
