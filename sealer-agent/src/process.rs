@@ -86,7 +86,7 @@ fn provers_of(job: &Path) -> io::Result<Vec<u32>> {
         let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else { continue };
         let mut words = line.split(|b| *b == 0).filter(|word| !word.is_empty());
         let _program = words.next();
-        if words.last().is_some_and(|argument| OsStr::from_bytes(argument) == job.as_os_str()) {
+        if words.next_back().is_some_and(|argument| OsStr::from_bytes(argument) == job.as_os_str()) {
             pids.push(pid);
         }
     }

@@ -1,10 +1,13 @@
 //! What a person does wrong, and what the program says.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use streams::testing::TestServer;
 
-use crate::host_files::Host;
+use crate::{
+    cluster::{Cluster, wait_for},
+    host_files::Host,
+};
 
 #[test]
 fn stores_are_made_and_listed() {
@@ -77,17 +80,19 @@ async fn an_empty_server_is_told_after_a_while() {
 
 #[tokio::test]
 async fn a_name_runs_once_and_a_default_name_finds_another() {
-    use std::time::Duration;
-
-    use crate::cluster::{Cluster, wait_for};
-
     let host = Host::bare();
     let cluster = Cluster::start(Duration::from_secs(20)).await;
-    let first = host.agent(cluster.server.url(), "here-c2-gpu", &["--class", "c2-gpu"]);
-    wait_for(async || cluster.agents.get("here-c2-gpu").await.unwrap().ok_or_else(|| "no heartbeat".to_owned())).await;
+    let beats = async |name: &'static str| {
+        wait_for(async || cluster.agents.get(name).await.unwrap().ok_or_else(|| format!("no heartbeat of {name}")))
+            .await
+    };
+    let first = host.nameless_agent(cluster.server.url(), "first", &["--class", "c2-gpu"]);
+    beats("here-c2-gpu").await;
     let (code, words) =
         host.fails(&["run", "--nats", cluster.server.url(), "--name", "here-c2-gpu", "--class", "c2-gpu"]);
     assert_eq!(code, 75);
     assert!(words.contains("agent here-c2-gpu is running on this host already"), "{words}");
-    assert!(first.terminate().success());
+    let second = host.nameless_agent(cluster.server.url(), "second", &["--class", "c2-gpu"]);
+    beats("here-c2-gpu-2").await;
+    assert!(first.terminate().success() && second.terminate().success());
 }

@@ -81,9 +81,14 @@ impl Host {
 
     /// Starts an agent at place `here`.
     pub(crate) fn agent(&self, nats_url: &str, name: &str, args: &[&str]) -> Agent {
-        let log = self.path(&format!("{name}.log"));
+        self.nameless_agent(nats_url, name, &[args, &["--name", name]].concat())
+    }
+
+    /// Starts an agent at place `here` that finds itself a name.
+    pub(crate) fn nameless_agent(&self, nats_url: &str, log: &str, args: &[&str]) -> Agent {
+        let log = self.path(&format!("{log}.log"));
         let file = fs::File::create(&log).unwrap();
-        let mut command = self.program(&["run", "--nats", nats_url, "--name", name, "--place", "here"]);
+        let mut command = self.program(&["run", "--nats", nats_url, "--place", "here"]);
         let child = command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn().unwrap();
         Agent { child, log }
     }

@@ -1,6 +1,8 @@
 //! The program itself, on a real nats-server, with the real prover in the stages that take milliseconds at 2 KiB. The
 //! tests play the coordinator.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at the first surprise")]
+
 mod cluster;
 mod commands;
 mod ends;
