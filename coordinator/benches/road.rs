@@ -34,14 +34,20 @@ fn main() {
     for split in &splits {
         rows.extend(rows_of(split, &direct));
     }
-    let mut results =
-        std::fs::File::options().create(true).append(true).open(folder.join("results.jsonl")).unwrap();
+    let mut results = std::fs::File::options().create(true).append(true).open(folder.join("results.jsonl")).unwrap();
     println!("\n{:<44} {:>9} {:<4} {:>7}  of", "the road", "value", "", "ratio");
     for row in &rows {
         writeln!(results, "{row}").unwrap();
         let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
         let number = |key: &str| row[key].as_f64().map_or_else(String::new, |v| format!("{v:.2}"));
-        println!("{:<44} {:>9} {:<4} {:>7}  {}", text("name"), number("value"), text("unit"), number("ratio"), text("ratio_to"));
+        println!(
+            "{:<44} {:>9} {:<4} {:>7}  {}",
+            text("name"),
+            number("value"),
+            text("unit"),
+            number("ratio"),
+            text("ratio_to")
+        );
     }
 }
 

@@ -99,9 +99,15 @@ pub(crate) enum Miner {
         /// The size of its sectors.
         #[arg(long)]
         sector_size: SealProof,
-        /// The address that pays, and becomes owner and worker [default: the configured sender].
+        /// The address that pays [default: the configured sender].
         #[arg(long, value_name = "ADDRESS")]
         from: Option<String>,
+        /// Its owner [default: the address that pays].
+        #[arg(long, value_name = "ADDRESS")]
+        owner: Option<String>,
+        /// Its worker, of a BLS key [default: the address that pays].
+        #[arg(long, value_name = "ADDRESS")]
+        worker: Option<String>,
         /// Its peer id, hexadecimal.
         #[arg(long, default_value = "", value_name = "HEX")]
         peer_id: String,

@@ -200,12 +200,8 @@ impl SectorSection {
 pub(crate) fn read(home: &Path, file: Option<PathBuf>) -> Result<Config, CliError> {
     let file_required = file.is_some();
     let file = file.unwrap_or_else(|| home.join(FILE));
-    let config: Config = load(&Sources {
-        file: Some(file),
-        file_required,
-        env_prefix: ENV_PREFIX,
-        overrides: serde_json::Value::Null,
-    })?;
+    let config: Config =
+        load(&Sources { file: Some(file), file_required, env_prefix: ENV_PREFIX, overrides: serde_json::Value::Null })?;
     check(&config)?;
     Ok(config.rooted(home))
 }
@@ -228,7 +224,9 @@ fn check(config: &Config) -> Result<(), CliError> {
             .hint("100 is the node's own estimate; less would run out of gas"));
     }
     if config.reconcile_interval < Duration::from_secs(1) {
-        return Err(wrong(format!("reconcile_interval = {:?} is too short", config.reconcile_interval)).hint("use at least 1s"));
+        return Err(
+            wrong(format!("reconcile_interval = {:?} is too short", config.reconcile_interval)).hint("use at least 1s")
+        );
     }
     let mut ids: Vec<MinerId> = config.miners.iter().map(|m| m.id).collect();
     ids.sort_unstable();

@@ -7,8 +7,8 @@ use host::tasks::Tasks;
 use streams::{
     call::Call,
     control::{
-        AbortRequest, CoordinatorRequest, CreateMinerRequest, Info, InfoRequest, RetryRequest, SectorNow, SubmitRequest,
-        TicketRequest, UnsealRequest,
+        AbortRequest, CoordinatorRequest, CreateMinerRequest, Info, InfoRequest, RetryRequest, SectorNow,
+        SubmitRequest, TicketRequest, UnsealRequest,
     },
     id::SectorId,
     nats::Nats,
@@ -16,15 +16,8 @@ use streams::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    driver::Driver,
-    head::Head,
-    miner_create,
-    miners::Miners,
-    registry::Applied,
-    sector::Event,
-    submission::Submission,
-    tickets::Tickets,
-    unsealing::Unsealing,
+    driver::Driver, head::Head, miner_create, miners::Miners, registry::Applied, sector::Event, submission::Submission,
+    tickets::Tickets, unsealing::Unsealing,
 };
 
 /// Everything requests are answered from.
@@ -103,7 +96,9 @@ impl Control {
                 Err(error) => refuse(call, &No::because(&error)).await,
             },
             AbortRequest::VERB => match call.decode::<AbortRequest>() {
-                Ok(request) => reply(call, self.tell(request.sector, Event::Abort { reason: request.reason }).await).await,
+                Ok(request) => {
+                    reply(call, self.tell(request.sector, Event::Abort { reason: request.reason }).await).await
+                }
                 Err(error) => refuse(call, &No::because(&error)).await,
             },
             other => {

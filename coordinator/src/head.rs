@@ -11,7 +11,11 @@ use tokio_util::sync::CancellationToken;
 pub(crate) type Head = watch::Receiver<Option<ChainHead>>;
 
 /// Passes each new head on, until told to stop.
-pub(crate) async fn run(nats: Nats, heads: watch::Sender<Option<ChainHead>>, cancel: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    nats: Nats,
+    heads: watch::Sender<Option<ChainHead>>,
+    cancel: CancellationToken,
+) -> anyhow::Result<()> {
     let mut watch = HeadWatch::open(&nats).await?;
     loop {
         let next = tokio::select! {

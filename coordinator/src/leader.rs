@@ -65,7 +65,9 @@ impl Leader {
                     told = false;
                     self.lead(Arc::new(lease), &cancel).await?;
                 }
-                Ok(None) if !std::mem::replace(&mut told, true) => tracing::info!("another coordinator leads: standing by"),
+                Ok(None) if !std::mem::replace(&mut told, true) => {
+                    tracing::info!("another coordinator leads: standing by")
+                }
                 Ok(None) => {}
                 Err(error) => tracing::warn!("take the lease: {}", host::exit::chain(&error)),
             }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use chain::{
     ChainApi, ChainError,
-    address::{POWER_ACTOR, print, to_miner},
+    address::{BadAddress, POWER_ACTOR, parse, print, to_miner},
     params::{BadParams, create_miner, created_miner, method, no_value},
     sender::{Outgoing, SendError, Sender},
 };
@@ -32,6 +32,10 @@ pub(crate) enum CreateError {
     UnknownSender(String),
     #[error("the key of {0} is not BLS, and a miner's worker signs blocks with one")]
     NotBls(String),
+    #[error("{0} would be neither owner nor worker, and the chain would refuse its messages")]
+    Stranger(String),
+    #[error(transparent)]
+    Address(#[from] BadAddress),
     #[error("peer id is not hexadecimal")]
     PeerId(#[from] hex::FromHexError),
     #[error(transparent)]
@@ -53,9 +57,13 @@ pub(crate) enum CreateError {
 impl CreateError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Self::NotBls(_) => Some("make one with `coordinator keys generate --kind bls` and fund its address".to_owned()),
+            Self::NotBls(_) => {
+                Some("make one with `coordinator keys generate --kind bls` and fund its address".to_owned())
+            }
             Self::Keep(error) => error.hint.clone(),
-            Self::Send(error) if error.exit_code().is_some() => Some("does the sender have the funds for deposit and gas?".to_owned()),
+            Self::Send(error) if error.exit_code().is_some() => {
+                Some("does the sender have the funds for deposit and gas?".to_owned())
+            }
             _ => None,
         }
     }
@@ -72,12 +80,16 @@ pub(crate) async fn create(
         None => miners.default_sender().await?,
         Some(name) => miners.sender_named(name).ok_or_else(|| CreateError::UnknownSender(name.clone()))?,
     };
-    if sender.address().protocol() != Protocol::BLS {
-        return Err(CreateError::NotBls(sender.sender().to_owned()));
+    let named = |name: &Option<String>| name.as_deref().map_or_else(|| Ok(sender.address()), parse);
+    let (owner, worker) = (named(&request.owner)?, named(&request.worker)?);
+    if ![owner, worker].contains(&sender.address()) {
+        return Err(CreateError::Stranger(sender.sender().to_owned()));
+    }
+    if worker.protocol() != Protocol::BLS {
+        return Err(CreateError::NotBls(print(&worker)));
     }
     let deposit = chain.creation_deposit(&Vec::new()).await?.unwrap_or_else(no_value);
-    let params =
-        create_miner(sender.address(), sender.address(), request.proof, hex::decode(&request.peer_id)?, Vec::new())?;
+    let params = create_miner(owner, worker, request.proof, hex::decode(&request.peer_id)?, Vec::new())?;
     let outgoing = Outgoing {
         to: POWER_ACTOR,
         method: method::CREATE_MINER,

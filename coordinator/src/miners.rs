@@ -143,9 +143,8 @@ impl Miners {
         let name = self.file.display().to_string();
         match host::durable::read(&self.file) {
             Ok(None) => Ok(Kept::default()),
-            Ok(Some(bytes)) => {
-                streams::message::decode(&bytes).map_err(|e| CliError::new(Exit::Data, format!("read {name}")).because(e))
-            }
+            Ok(Some(bytes)) => streams::message::decode(&bytes)
+                .map_err(|e| CliError::new(Exit::Data, format!("read {name}")).because(e)),
             Err(e) => Err(CliError::new(Exit::Io, format!("read {name}")).because(e)),
         }
     }
@@ -160,7 +159,10 @@ impl Miners {
             CliError::new(Exit::Unavailable, format!("ask the chain about miner {id}")).because(error)
         })?;
         let proof = SealProof::from_sector_size(info.sector_size).ok_or_else(|| {
-            CliError::new(Exit::Config, format!("miner {id} has sectors of {} bytes, which no seal proof is for", info.sector_size))
+            CliError::new(
+                Exit::Config,
+                format!("miner {id} has sectors of {} bytes, which no seal proof is for", info.sector_size),
+            )
         })?;
         let key = |own: &Option<PathBuf>| own.clone().or_else(|| self.default_key.clone()).ok_or_else(no_key);
         let miner = Miner {
@@ -190,9 +192,10 @@ impl Miners {
         if let Some(sender) = self.sender_named(&name) {
             return Ok(sender);
         }
-        let sender = Sender::open(&self.nats, Arc::clone(&self.chain), key, self.sender_config.clone(), Arc::clone(&self.clock))
-            .await
-            .map_err(|e| CliError::new(Exit::Unavailable, format!("open the outbox of {name}")).because(e))?;
+        let sender =
+            Sender::open(&self.nats, Arc::clone(&self.chain), key, self.sender_config.clone(), Arc::clone(&self.clock))
+                .await
+                .map_err(|e| CliError::new(Exit::Unavailable, format!("open the outbox of {name}")).because(e))?;
         let sender = Arc::new(sender);
         self.senders.lock().unwrap_or_else(PoisonError::into_inner).insert(name, Arc::clone(&sender));
         Ok(sender)

@@ -21,7 +21,10 @@ use crate::{
     driver::Driver,
     head::Head,
     miners::Miners,
-    sector::{Action, Event, wants, wants::{is_at_rest, pointer}},
+    sector::{
+        Action, Event, wants,
+        wants::{is_at_rest, pointer},
+    },
     tickets::{is_too_old, pending_ticket},
 };
 
@@ -65,14 +68,16 @@ impl Reconciler {
         }
         // Pointers first: one that is taken and finished between the two reads shows up as missing, is published once
         // more and refused by the record; the other order could overlook one.
-        let queued: HashSet<TaskSubject> = report::task_pointers(&self.nats).await.context("read open pointers")?.into_iter().collect();
+        let queued: HashSet<TaskSubject> =
+            report::task_pointers(&self.nats).await.context("read open pointers")?.into_iter().collect();
         let records = self.driver.registry().all(None).await.context("read sectors")?;
         let mut mended = 0;
         for record in records.iter().filter(|record| !is_at_rest(&record.state)) {
             if self.is_moved_on(record).await {
                 continue;
             }
-            let missing: Vec<Action> = wants(record).into_iter().filter(|action| is_missing(record, action, &queued)).collect();
+            let missing: Vec<Action> =
+                wants(record).into_iter().filter(|action| is_missing(record, action, &queued)).collect();
             mended += missing.iter().filter(|action| matches!(action, Action::Publish { .. })).count();
             self.driver.carry_out(record, &missing).await;
         }
@@ -83,7 +88,9 @@ impl Reconciler {
     async fn is_moved_on(&self, record: &SectorRecord) -> bool {
         let head = self.head.borrow().as_ref().map(|head| head.epoch);
         let event = match (pending_ticket(&record.state), head) {
-            (Some(ticket), Some(head)) if is_too_old(&self.policy, ticket.epoch, head) => Some(Event::TicketExpired { head }),
+            (Some(ticket), Some(head)) if is_too_old(&self.policy, ticket.epoch, head) => {
+                Some(Event::TicketExpired { head })
+            }
             _ => self.never_sent(record).await,
         };
         let Some(event) = event else { return false };
@@ -94,7 +101,8 @@ impl Reconciler {
     }
 
     async fn never_sent(&self, record: &SectorRecord) -> Option<Event> {
-        let (SectorState::PreCommitSent { message, .. } | SectorState::ProveCommitSent { message, .. }) = &record.state else {
+        let (SectorState::PreCommitSent { message, .. } | SectorState::ProveCommitSent { message, .. }) = &record.state
+        else {
             return None;
         };
         if self.driver.registry().now().ms_since(record.entered_at) < OUTBOX_GRACE_MS {
@@ -140,7 +148,11 @@ async fn drained(intake: &Intake, cancel: &CancellationToken) -> anyhow::Result<
             return Ok(true);
         }
         if tokio::time::Instant::now() >= until {
-            tracing::warn!(pending = backlog.pending, unacked = backlog.unacked, "results are not settled: nothing is reconciled now");
+            tracing::warn!(
+                pending = backlog.pending,
+                unacked = backlog.unacked,
+                "results are not settled: nothing is reconciled now"
+            );
             return Ok(false);
         }
         tokio::select! {

@@ -127,7 +127,8 @@ impl Results {
         let event = match &result.outcome {
             Outcome::Failed { failure } => failed(result.stage, &result, failure.clone()),
             Outcome::Done { facts } if facts.stage() != result.stage => {
-                let failure = verify::untrue(format!("the result of {} holds facts of {}", result.stage, facts.stage()));
+                let failure =
+                    verify::untrue(format!("the result of {} holds facts of {}", result.stage, facts.stage()));
                 failed(result.stage, &result, failure)
             }
             Outcome::Done { facts } => self.judge_facts(&result, facts.clone()).await?,

@@ -13,11 +13,7 @@ use streams::{
     sector::{SectorRecord, SectorState},
 };
 
-use crate::{
-    driver::Driver,
-    registry::RegistryError,
-    sector::Event,
-};
+use crate::{driver::Driver, registry::RegistryError, sector::Event};
 
 /// A ticket that could not be given.
 #[derive(Debug, thiserror::Error)]

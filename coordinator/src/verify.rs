@@ -33,7 +33,11 @@ impl Judge {
     }
 
     /// `Ok(Err(failure))`: it is not true, and this is who must act.
-    pub(crate) async fn facts(&self, record: &SectorRecord, facts: &Facts) -> Result<Result<(), Failure>, CannotVerify> {
+    pub(crate) async fn facts(
+        &self,
+        record: &SectorRecord,
+        facts: &Facts,
+    ) -> Result<Result<(), Failure>, CannotVerify> {
         Ok(match facts {
             Facts::AddPiece { pieces } => check_pieces(record, pieces),
             Facts::TreeD { comm_d } => check_comm_d(record, *comm_d, Stage::AddPiece).await?,
@@ -53,7 +57,11 @@ impl Judge {
 
     /// The proof must hold for our ticket and our seed. In any other state there is nothing to check it against, and
     /// the record will refuse it.
-    async fn check_proof(&self, record: &SectorRecord, proof: &ProofBytes) -> Result<Result<(), Failure>, CannotVerify> {
+    async fn check_proof(
+        &self,
+        record: &SectorRecord,
+        proof: &ProofBytes,
+    ) -> Result<Result<(), Failure>, CannotVerify> {
         let Some(statement) = statement(record) else { return Ok(Ok(())) };
         let verifier = Arc::clone(&self.verifier);
         let bytes = proof.0.clone();
@@ -61,7 +69,11 @@ impl Judge {
         let verified = tokio::task::spawn_blocking(move || verifier.seal(&statement, &bytes))
             .await
             .map_err(|e| CannotVerify::Thread(e.to_string()))??;
-        Ok(if verified { Ok(()) } else { Err(redo(Stage::C1, "the proof does not verify against our ticket and seed")) })
+        Ok(if verified {
+            Ok(())
+        } else {
+            Err(redo(Stage::C1, "the proof does not verify against our ticket and seed"))
+        })
     }
 }
 
@@ -98,7 +110,11 @@ fn check_pieces(record: &SectorRecord, found: &[Commitment]) -> Result<(), Failu
     Err(redo(Stage::AddPiece, &format!("piece {wrong} ({name}) has another commitment than at submission")))
 }
 
-async fn check_comm_d(record: &SectorRecord, found: Commitment, redo_from: Stage) -> Result<Result<(), Failure>, CannotVerify> {
+async fn check_comm_d(
+    record: &SectorRecord,
+    found: Commitment,
+    redo_from: Stage,
+) -> Result<Result<(), Failure>, CannotVerify> {
     let proof = record.proof;
     let pieces = commitments(record);
     let wanted = tokio::task::spawn_blocking(move || prover::comm_d(proof, &pieces))

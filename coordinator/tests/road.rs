@@ -42,7 +42,8 @@ fn an_agent_killed_in_c2_costs_an_attempt_and_not_the_sector() {
         assert_ne!(state, "parked", "{record}");
         if state == "proving" { Ok(record) } else { Err(format!("{state}: {record}")) }
     });
-    let c2 = record["story"].as_array().unwrap().iter().find(|run| run["stage"] == "c2").expect("a finished C2").clone();
+    let c2 =
+        record["story"].as_array().unwrap().iter().find(|run| run["stage"] == "c2").expect("a finished C2").clone();
     assert_eq!(c2["agent"], "rescuer", "{c2}");
     assert_eq!(c2["attempt"], 2, "{c2}");
     let taken_after = Duration::from_millis(c2["started_at"].as_u64().unwrap().saturating_sub(killed_at));
@@ -72,7 +73,8 @@ fn what_cannot_be_sealed_is_refused_by_name_and_leaves_nothing() {
 
     assert_eq!(cluster.answer(&["sectors", "list"]), Value::Array(Vec::new()));
     let pieces = cluster.home().join("coordinator").join("pieces");
-    let left: Vec<_> = std::fs::read_dir(&pieces).map(|dir| dir.flatten().map(|e| e.path()).collect()).unwrap_or_default();
+    let left: Vec<_> =
+        std::fs::read_dir(&pieces).map(|dir| dir.flatten().map(|e| e.path()).collect()).unwrap_or_default();
     assert_eq!(left, Vec::<std::path::PathBuf>::new(), "nothing of a refused file is kept");
 }
 

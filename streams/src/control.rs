@@ -114,8 +114,12 @@ request! {
     CreateMinerRequest {
         /// Its sectors' seal proof: the size.
         proof: SealProof,
-        /// Address that pays and becomes owner and worker; the configured sender when absent.
+        /// Address that pays; the configured sender when absent.
         from: Option<String>,
+        /// Its owner; `from` when absent.
+        owner: Option<String>,
+        /// Its worker, of a BLS key; `from` when absent.
+        worker: Option<String>,
         /// Multiaddress-encoded peer id, hex; may be empty.
         peer_id: String,
     } "miner-create" -> MinerCreated

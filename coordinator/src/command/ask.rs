@@ -14,13 +14,19 @@ use streams::{
 pub(super) const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Asks, and turns a refusal into words with a hint.
-pub(super) async fn ask<R: CoordinatorRequest>(nats: &Nats, request: &R, limit: Duration) -> Result<R::Answer, CliError> {
+pub(super) async fn ask<R: CoordinatorRequest>(
+    nats: &Nats,
+    request: &R,
+    limit: Duration,
+) -> Result<R::Answer, CliError> {
     nats.ask(request, limit).await.map_err(|error| {
         let hint = error.hint();
         let cli = match error {
             AskError::Refused { message, .. } => CliError::new(Exit::Refused, message),
             AskError::NobodyAnswers { .. } => CliError::new(Exit::Unavailable, "no coordinator answers").because(error),
-            AskError::TimedOut { .. } | AskError::Queue(_) => CliError::new(Exit::Unavailable, "ask the coordinator").because(error),
+            AskError::TimedOut { .. } | AskError::Queue(_) => {
+                CliError::new(Exit::Unavailable, "ask the coordinator").because(error)
+            }
         };
         match hint {
             Some(hint) => cli.hint(hint),

@@ -20,6 +20,8 @@ pub(super) fn init(home: &Path, file: Option<PathBuf>) -> Result<(), CliError> {
     host::durable::write_new(&file, TEMPLATE.as_bytes())
         .map_err(|e| CliError::new(Exit::Io, format!("write {shown}")).because(e))?;
     println!("{shown}");
-    eprintln!("next: set chain.api and nats.url there, make a key with `coordinator keys generate`, then `coordinator run`");
+    eprintln!(
+        "next: set chain.api and nats.url there, make a key with `coordinator keys generate`, then `coordinator run`"
+    );
     Ok(())
 }

@@ -20,15 +20,20 @@ struct Made {
 /// Makes a key, readable by its owner alone, and prints its address.
 pub(super) fn generate(home: &Path, name: &str, kind: KeyKindArg, format: Format) -> Result<(), CliError> {
     if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
-        return Err(CliError::new(Exit::Usage, format!("\"{name}\" is no name for a key")).hint("use letters, digits, - and _"));
+        return Err(
+            CliError::new(Exit::Usage, format!("\"{name}\" is no name for a key")).hint("use letters, digits, - and _")
+        );
     }
     let dir = home.join("keys");
     let file = dir.join(format!("{name}.json"));
     let shown = file.display().to_string();
     if file.exists() {
-        return Err(CliError::new(Exit::Refused, format!("{shown} exists already")).hint("give the new key another name"));
+        return Err(
+            CliError::new(Exit::Refused, format!("{shown} exists already")).hint("give the new key another name")
+        );
     }
-    host::durable::create_dir_all(&dir).map_err(|e| CliError::new(Exit::Io, format!("create {}", dir.display())).because(e))?;
+    host::durable::create_dir_all(&dir)
+        .map_err(|e| CliError::new(Exit::Io, format!("create {}", dir.display())).because(e))?;
     let failed = |e| CliError::new(Exit::Io, format!("make {shown}")).because(e);
     let key = LocalKey::generate(kind.into()).map_err(failed)?;
     key.save_new(&file).map_err(failed)?;

@@ -24,7 +24,12 @@ pub(super) fn no_sector(id: SectorId) -> CliError {
     CliError::new(Exit::NotFound, format!("there is no sector {id}")).hint("see `coordinator sectors list`")
 }
 
-pub(super) async fn sectors(nats: &Nats, state: Option<&str>, miner: Option<MinerId>, format: Format) -> Result<(), CliError> {
+pub(super) async fn sectors(
+    nats: &Nats,
+    state: Option<&str>,
+    miner: Option<MinerId>,
+    format: Format,
+) -> Result<(), CliError> {
     if let Some(state) = state.filter(|state| !view::sectors::STATES.contains(state)) {
         return Err(CliError::new(Exit::Usage, format!("there is no state \"{state}\""))
             .hint(format!("the states are {}", view::sectors::STATES.join(", "))));

@@ -6,22 +6,16 @@ use host::{
     exit::CliError,
     output::{Details, Format},
 };
-use streams::{control::CreateMinerRequest, nats::Nats, proof::SealProof};
+use streams::{control::CreateMinerRequest, nats::Nats};
 
 use super::ask::ask;
 
 /// The message has to land and to settle: some tens of epochs of 30 s on mainnet.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(45 * 60);
 
-pub(super) async fn create(
-    nats: &Nats,
-    proof: SealProof,
-    from: Option<String>,
-    peer_id: String,
-    format: Format,
-) -> Result<(), CliError> {
-    eprintln!("creating a miner for {proof} sectors: waiting until the message is settled on chain");
-    let created = ask(nats, &CreateMinerRequest { proof, from, peer_id }, ANSWERED_WITHIN).await?;
+pub(super) async fn create(nats: &Nats, request: &CreateMinerRequest, format: Format) -> Result<(), CliError> {
+    eprintln!("creating a miner for {} sectors: waiting until the message is settled on chain", request.proof);
+    let created = ask(nats, request, ANSWERED_WITHIN).await?;
     let mut details = Details::new(created.miner.to_string(), &created)?;
     details.fact("miner", created.miner.to_string());
     details.fact("robust address", created.robust.clone());

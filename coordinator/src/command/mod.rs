@@ -11,7 +11,7 @@ pub(crate) mod unseal;
 use std::path::{Path, PathBuf};
 
 use host::exit::CliError;
-use streams::nats::Nats;
+use streams::{control::CreateMinerRequest, nats::Nats};
 
 use crate::{
     app,
@@ -32,9 +32,10 @@ pub(crate) async fn run(cli: Cli) -> Result<(), CliError> {
             app::run(config::read(&home, cli.config)?, &data(&home)).await
         }
         Command::Submit(args) => submit::submit(&connect(&home, cli.config).await?, args).await,
-        Command::Miner(Miner::Create { sector_size, from, peer_id, output }) => {
+        Command::Miner(Miner::Create { sector_size, from, owner, worker, peer_id, output }) => {
             let nats = connect(&home, cli.config).await?;
-            miner::create(&nats, sector_size, from, peer_id, output.output).await
+            let request = CreateMinerRequest { proof: sector_size, from, owner, worker, peer_id };
+            miner::create(&nats, &request, output.output).await
         }
         Command::Sectors(Sectors::Retry { sector }) => ask::retry(&connect(&home, cli.config).await?, sector).await,
         Command::Sectors(Sectors::Abort { sector, reason }) => {
@@ -53,7 +54,9 @@ pub(crate) async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Agents(crate::cli::Agents::List { output }) => {
             listings::agents(&connect(&home, cli.config).await?, output.output).await
         }
-        Command::Keys(crate::cli::Keys::Generate { name, kind, output }) => keys::generate(&home, &name, kind, output.output),
+        Command::Keys(crate::cli::Keys::Generate { name, kind, output }) => {
+            keys::generate(&home, &name, kind, output.output)
+        }
         Command::Dev(args) => Box::pin(dev::run(args)).await,
     }
 }

@@ -71,7 +71,9 @@ fn source(name: &str, proof: SealProof) -> Result<Source, CliError> {
     let unreadable = |e| CliError::new(Exit::NotFound, format!("cannot read {name}")).because(e);
     let metadata = std::fs::metadata(&path).map_err(unreadable)?;
     if !metadata.is_file() {
-        return Err(CliError::new(Exit::Usage, format!("{name} is not a file")).hint("pack a folder into one file first"));
+        return Err(
+            CliError::new(Exit::Usage, format!("{name} is not a file")).hint("pack a folder into one file first")
+        );
     }
     if metadata.len() == 0 {
         return Err(CliError::new(Exit::Usage, format!("{name} is empty")));
@@ -86,14 +88,22 @@ fn too_large(error: crate::packing::TooLarge) -> CliError {
 
 fn piece(source: &Source, name: &str, stored: Stored) -> Piece {
     let name = match source {
-        Source::File { path, .. } => path.file_name().map_or_else(|| name.to_owned(), |n| n.to_string_lossy().into_owned()),
+        Source::File { path, .. } => {
+            path.file_name().map_or_else(|| name.to_owned(), |n| n.to_string_lossy().into_owned())
+        }
         Source::Url(url) => url.clone(),
     };
     let Stored { url, payload_bytes, payload_sha256, padded_bytes, commitment } = stored;
     Piece { name, url, payload_bytes, payload_sha256, padded_bytes, offset_padded: 0, commitment }
 }
 
-async fn upload(web: &reqwest::Client, info: &Info, path: &Path, bytes: u64, proof: SealProof) -> Result<Stored, CliError> {
+async fn upload(
+    web: &reqwest::Client,
+    info: &Info,
+    path: &Path,
+    bytes: u64,
+    proof: SealProof,
+) -> Result<Stored, CliError> {
     let shown = path.display().to_string();
     let file = tokio::fs::File::open(path)
         .await
@@ -117,7 +127,9 @@ async fn read(web: &reqwest::Client, info: &Info, url: &str, proof: SealProof) -
 
 async fn answer(request: reqwest::RequestBuilder, what: &str) -> Result<Stored, CliError> {
     let failed = |e: reqwest::Error| {
-        CliError::new(Exit::Unavailable, what.to_owned()).because(e).hint("is the coordinator's http.advertise reachable from here?")
+        CliError::new(Exit::Unavailable, what.to_owned())
+            .because(e)
+            .hint("is the coordinator's http.advertise reachable from here?")
     };
     let response = request.send().await.map_err(failed)?;
     if response.status().is_success() {

@@ -27,7 +27,9 @@ const LOOK_MAX: Duration = Duration::from_secs(5);
 pub(crate) async fn unseal(nats: &Nats, args: Unseal) -> Result<(), CliError> {
     let shown = args.out.display().to_string();
     if args.out.exists() {
-        return Err(CliError::new(Exit::Refused, format!("{shown} exists already")).hint("name another file with --out"));
+        return Err(
+            CliError::new(Exit::Refused, format!("{shown} exists already")).hint("name another file with --out")
+        );
     }
     let wanted = digest(nats, &args).await?;
     let piece = args.piece.and_then(|piece| u64::try_from(piece).ok());
@@ -41,7 +43,8 @@ pub(crate) async fn unseal(nats: &Nats, args: Unseal) -> Result<(), CliError> {
         let _gone = std::fs::remove_file(&partial);
         return Err(error);
     }
-    host::durable::rename(&partial, &args.out).map_err(|e| CliError::new(Exit::Io, format!("write {shown}")).because(e))?;
+    host::durable::rename(&partial, &args.out)
+        .map_err(|e| CliError::new(Exit::Io, format!("write {shown}")).because(e))?;
     println!("{shown}");
     if wanted.is_some() {
         eprintln!("its SHA-256 is that of the submitted piece");
@@ -59,7 +62,9 @@ async fn digest(nats: &Nats, args: &Unseal) -> Result<Option<Sha256>, CliError> 
     let count = record.pieces.len();
     match record.pieces.get(index) {
         Some(piece) => Ok(Some(piece.payload_sha256)),
-        None => Err(CliError::new(Exit::NotFound, format!("sector {} has no piece {index}: it has {count}", args.sector))),
+        None => {
+            Err(CliError::new(Exit::NotFound, format!("sector {} has no piece {index}: it has {count}", args.sector)))
+        }
     }
 }
 
@@ -74,13 +79,17 @@ async fn until_whole(started: &UnsealStarted, limit: Duration) -> Result<reqwest
             status if status.is_success() => return Ok(response),
             reqwest::StatusCode::NOT_FOUND => {}
             status => {
-                let words = response.json::<Refusal>().await.map_or_else(|_| status.to_string(), |refusal| refusal.error);
+                let words =
+                    response.json::<Refusal>().await.map_or_else(|_| status.to_string(), |refusal| refusal.error);
                 return Err(CliError::new(Exit::Failure, format!("unseal: {words}")));
             }
         }
         if began.elapsed() > limit {
-            return Err(CliError::new(Exit::Unavailable, format!("the bytes did not come within {}", humantime::format_duration(limit)))
-                .hint(format!("they may still come: GET {}", started.url)));
+            return Err(CliError::new(
+                Exit::Unavailable,
+                format!("the bytes did not come within {}", humantime::format_duration(limit)),
+            )
+            .hint(format!("they may still come: GET {}", started.url)));
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LOOK_MAX);
@@ -112,8 +121,11 @@ async fn receive(
         return Err(CliError::new(Exit::Data, format!("{length} bytes came, {} were unsealed", started.bytes)));
     }
     match wanted.filter(|wanted| *wanted != found) {
-        Some(wanted) => Err(CliError::new(Exit::Data, format!("the unsealed piece has SHA-256 {found}, it was submitted with {wanted}"))
-            .hint("the replica, or the way here, is damaged: unseal again, then check the store")),
+        Some(wanted) => Err(CliError::new(
+            Exit::Data,
+            format!("the unsealed piece has SHA-256 {found}, it was submitted with {wanted}"),
+        )
+        .hint("the replica, or the way here, is damaged: unseal again, then check the store")),
         None => Ok(()),
     }
 }

@@ -41,6 +41,7 @@ pub(super) struct Cluster {
     params: PathBuf,
     nats: Option<ServerProcess>,
     chain_url: String,
+    poster_address: String,
     running: Vec<Running>,
     ended: JoinSet<(&'static str, JobEnd)>,
 }
@@ -67,6 +68,7 @@ impl Cluster {
             params,
             nats: None,
             chain_url: String::new(),
+            poster_address: String::new(),
             running: Vec::new(),
             ended: JoinSet::new(),
         })
@@ -74,7 +76,7 @@ impl Cluster {
 
     /// Starts everything and waits until each part is ready for the next.
     pub(super) async fn start(&mut self) -> Result<(), CliError> {
-        host::durable::create_dir_all(&self.home()).context("create the home folder")?;
+        host::durable::create_dir_all(&self.home().join("keys")).context("create the home folder")?;
         host::durable::create_dir_all(&self.logs()).context("create the log folder")?;
         self.step("proof parameters for 2 KiB sectors (made once per machine; insecure, for devnets alone)");
         self.finish("prover", &["params", "--sector-size", "2KiB"]).await?;
@@ -110,24 +112,32 @@ impl Cluster {
 
     async fn start_chain(&mut self) -> Result<(), CliError> {
         self.step("devnet: the real miner actor's state code, real verification, 1 s epochs");
-        let mut funds = Vec::new();
-        for role in ["coordinator", "poster"] {
-            // BLS, since the coordinator's key becomes the miner's worker, and the actor asks for BLS there.
-            let key = LocalKey::generate(KeyKind::Bls).context("make a key")?;
-            key.save_new(&self.key_file(role)).context("store a key")?;
-            funds.push(format!("{}={FUNDS}", chain::address::print(&key.address())));
-        }
+        let sealer = self.make_key("coordinator")?;
+        self.poster_address = self.make_key("poster")?;
+        let funds = [sealer, self.poster_address.clone()].map(|address| format!("{address}={FUNDS}"));
         let ready = self.dir.join("devnet.json");
         let (data, ready_text) = (self.dir.join("devnet").display().to_string(), ready.display().to_string());
-        let mut args = vec!["--preset", "fast", "--listen", "127.0.0.1:0", "--data", &data, "--ready-file", &ready_text];
+        let mut args =
+            vec!["--preset", "fast", "--listen", "127.0.0.1:0", "--data", &data, "--ready-file", &ready_text];
         for fund in &funds {
             args.extend(["--fund", fund]);
         }
         self.spawn("devnet", "devnet", &args)?;
         let text = self.until("the devnet's ready file", || std::fs::read_to_string(&ready).ok()).await?;
         let value: serde_json::Value = serde_json::from_str(&text).context("read the devnet's ready file")?;
-        value.get("url").and_then(|u| u.as_str()).context("the devnet's ready file has no url")?.clone_into(&mut self.chain_url);
+        value
+            .get("url")
+            .and_then(|u| u.as_str())
+            .context("the devnet's ready file has no url")?
+            .clone_into(&mut self.chain_url);
         Ok(())
+    }
+
+    /// Makes a key and returns its address. BLS, since the actor asks for that of a miner's worker.
+    fn make_key(&self, role: &str) -> Result<String, CliError> {
+        let key = LocalKey::generate(KeyKind::Bls).context("make a key")?;
+        key.save_new(&self.key_file(role)).context("store a key")?;
+        Ok(chain::address::print(&key.address()))
     }
 
     /// Writes the configuration a person would write.
@@ -139,7 +149,8 @@ impl Cluster {
             "[nats]\nurl = {nats:?}\n\n[chain]\napi = {chain:?}\n\n[sender]\nkey_file = {:?}\n\n[http]\nlisten = \"127.0.0.1:0\"\n",
             key("coordinator")
         );
-        let poster = format!("[nats]\nurl = {nats:?}\n\n[chain]\napi = {chain:?}\n\n[sender]\nkey_file = {:?}\n", key("poster"));
+        let poster =
+            format!("[nats]\nurl = {nats:?}\n\n[chain]\napi = {chain:?}\n\n[sender]\nkey_file = {:?}\n", key("poster"));
         let agent = format!("place = \"dev\"\nallow_cpu = true\nheartbeat = \"1s\"\n\n[nats]\nurl = {nats:?}\n");
         for (name, text) in [("coordinator.toml", coordinator), ("poster.toml", poster), ("agent.toml", agent)] {
             host::durable::write(&home.join(name), text.as_bytes()).with_context(|| format!("write {name}"))?;
@@ -205,7 +216,10 @@ impl Cluster {
 
     /// Waits for `work`, unless a program ends that everything else needs. An agent may come and go: that is told
     /// and survived, as it would be in a real cluster.
-    pub(super) async fn unless_broken<T>(&mut self, work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+    pub(super) async fn unless_broken<T>(
+        &mut self,
+        work: impl Future<Output = Result<T, CliError>>,
+    ) -> Result<T, CliError> {
         tokio::pin!(work);
         loop {
             let (name, end) = tokio::select! {
@@ -274,6 +288,11 @@ impl Cluster {
 
     pub(super) fn logs(&self) -> PathBuf {
         self.dir.join("logs")
+    }
+
+    /// The address that pays for window PoSts: the miner's owner, so that no sealing message stands in their way.
+    pub(super) fn poster_address(&self) -> &str {
+        &self.poster_address
     }
 
     pub(super) fn bin(&self) -> &Path {

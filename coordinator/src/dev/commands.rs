@@ -15,6 +15,7 @@ pub(super) struct Commands {
     environment: Vec<(std::ffi::OsString, std::ffi::OsString)>,
     home: PathBuf,
     nats_url: String,
+    poster: String,
 }
 
 #[derive(Deserialize)]
@@ -34,11 +35,13 @@ impl Commands {
             environment: cluster.environment(),
             home: cluster.home(),
             nats_url: cluster.nats_url().to_owned(),
+            poster: cluster.poster_address().to_owned(),
         })
     }
 
     pub(super) async fn create_miner(&self) -> Result<String, CliError> {
-        let created: Created = self.answer(&["miner", "create", "--sector-size", "2KiB"]).await?;
+        let created: Created =
+            self.answer(&["miner", "create", "--sector-size", "2KiB", "--owner", &self.poster]).await?;
         println!("           miner {}", created.miner);
         Ok(created.miner)
     }
@@ -55,7 +58,12 @@ impl Commands {
     }
 
     /// Reads the first piece of a sector back, from its sealed replica, and compares it with the original.
-    pub(super) async fn unseal_and_compare(&self, sector: SectorId, original: &Path, out: &Path) -> Result<(), CliError> {
+    pub(super) async fn unseal_and_compare(
+        &self,
+        sector: SectorId,
+        original: &Path,
+        out: &Path,
+    ) -> Result<(), CliError> {
         let (sector_text, out_text) = (sector.to_string(), out.display().to_string());
         self.run(&["unseal", &sector_text, "--piece", "0", "--out", &out_text]).await?;
         let read = |path: &Path| std::fs::read(path).with_context(|| format!("read {}", path.display()));
@@ -110,6 +118,9 @@ impl Commands {
             return Ok(output.stdout);
         }
         let talk = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        Err(CliError::new(Exit::Failure, format!("`coordinator {}` ended with {}: {talk}", shown.join(" "), output.status)))
+        Err(CliError::new(
+            Exit::Failure,
+            format!("`coordinator {}` ended with {}: {talk}", shown.join(" "), output.status),
+        ))
     }
 }

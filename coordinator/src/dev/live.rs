@@ -33,7 +33,12 @@ pub(super) struct Live {
 }
 
 impl Live {
-    pub(super) async fn new(nats: &Nats, sectors: &[SectorId], began: Instant, terminal: bool) -> Result<Self, CliError> {
+    pub(super) async fn new(
+        nats: &Nats,
+        sectors: &[SectorId],
+        began: Instant,
+        terminal: bool,
+    ) -> Result<Self, CliError> {
         let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(None, target);
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
@@ -75,7 +80,13 @@ impl Live {
             self.line(&format!("{:<10} {:<17} {}", record.id.to_string(), record.state.name(), detail(&record)));
         }
         for error in record.errors.iter().skip(before.map_or(0, |b| b.errors.len())) {
-            self.line(&format!("{:<10} {} attempt {} failed: {}", record.id.to_string(), error.stage, error.attempt, error.message));
+            self.line(&format!(
+                "{:<10} {} attempt {} failed: {}",
+                record.id.to_string(),
+                error.stage,
+                error.attempt,
+                error.message
+            ));
         }
         let hopeless = match &record.state {
             SectorState::Parked { reason, .. } => Some(format!("parked: {}", reason.text)),
@@ -85,7 +96,9 @@ impl Live {
         let id = record.id;
         self.seen.insert(id, record);
         match hopeless {
-            Some(why) if self.waiting.contains(&id) => Err(CliError::new(Exit::Failure, format!("sector {id} is {why}"))),
+            Some(why) if self.waiting.contains(&id) => {
+                Err(CliError::new(Exit::Failure, format!("sector {id} is {why}")))
+            }
             _ => Ok(()),
         }
     }
@@ -124,7 +137,9 @@ impl Live {
         if proven.iter().any(|id| self.waiting.contains(id)) {
             let names = proven.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             let (deadline, partition) = (post.deadline, post.partition);
-            self.line(&format!("window PoSt over {names} is on chain: deadline {deadline}, partition {partition}, epoch {epoch}"));
+            self.line(&format!(
+                "window PoSt over {names} is on chain: deadline {deadline}, partition {partition}, epoch {epoch}"
+            ));
         }
         for id in proven {
             self.waiting.remove(&id);

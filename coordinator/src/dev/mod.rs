@@ -85,8 +85,8 @@ async fn demo(args: &Args, dir: &Path, cluster: &mut Cluster, began: Instant) ->
     commands.say_what_shows_more(carrier);
 
     let live = Live::new(&nats, &sectors, began, std::io::stderr().is_terminal()).await?;
-    let proven = tokio::time::timeout(args.limit, cluster.unless_broken(live.until_proven()));
-    proven.await.map_err(|_| late(args.limit, cluster))??;
+    let proven = tokio::time::timeout(args.limit, cluster.unless_broken(Box::pin(live.until_proven())));
+    Box::pin(proven).await.map_err(|_| late(args.limit, cluster))??;
 
     cluster.unless_broken(commands.unseal_and_compare(carrier, &file, &dir.join("unsealed"))).await?;
     print_split(&nats, &sectors, dir).await?;
@@ -112,15 +112,15 @@ fn prepare(dir: &Path) -> Result<PathBuf, CliError> {
         host::durable::remove_dir_all(dir).with_context(|| format!("empty {shown}"))?;
     }
     host::durable::create_dir_all(dir).with_context(|| format!("create {shown}"))?;
-    host::durable::write(&dir.join(MARK), b"").with_context(|| format!("mark {shown}"))?;
+    host::durable::write(&dir.join(MARK), b"made by `coordinator dev`\n").with_context(|| format!("mark {shown}"))?;
     dir.canonicalize().with_context(|| format!("resolve {shown}")).map_err(Into::into)
 }
 
 fn payload(args: &Args, dir: &Path) -> Result<PathBuf, CliError> {
     if let Some(file) = &args.file {
-        return file.canonicalize().map_err(|e| {
-            CliError::new(Exit::NotFound, format!("cannot read {}", file.display())).because(e)
-        });
+        return file
+            .canonicalize()
+            .map_err(|e| CliError::new(Exit::NotFound, format!("cannot read {}", file.display())).because(e));
     }
     let (name, bytes) = SAMPLE;
     let file = dir.join(name);

@@ -79,9 +79,10 @@ pub(crate) fn write(path: &Path, splits: &[(SectorId, Split)]) -> anyhow::Result
     let rows: Vec<_> = splits
         .iter()
         .map(|(id, split)| {
-            let stages = split.stages.iter().map(|(stage, waited, ran)| {
-                serde_json::json!({ "stage": stage, "waited_ms": waited, "ran_ms": ran })
-            });
+            let stages = split
+                .stages
+                .iter()
+                .map(|(stage, waited, ran)| serde_json::json!({ "stage": stage, "waited_ms": waited, "ran_ms": ran }));
             serde_json::json!({
                 "sector": id,
                 "total_ms": split.total_ms,
@@ -149,7 +150,8 @@ mod tests {
     }
 
     fn proving() -> SectorState {
-        let at = Placement { place: "here".parse().unwrap(), store: streams::id::StoreId(uuid::Uuid::nil()), generation: 1 };
+        let at =
+            Placement { place: "here".parse().unwrap(), store: streams::id::StoreId(uuid::Uuid::nil()), generation: 1 };
         let drawn = Drawn { epoch: 1, value: Bytes32([1; 32]) };
         let message = MessageRef { sender: "t1x".into(), nonce: 0 };
         SectorState::Proving {
@@ -176,7 +178,8 @@ mod tests {
 
     #[test]
     fn a_sector_on_its_way_has_no_split() {
-        let at = Placement { place: "here".parse().unwrap(), store: streams::id::StoreId(uuid::Uuid::nil()), generation: 1 };
+        let at =
+            Placement { place: "here".parse().unwrap(), store: streams::id::StoreId(uuid::Uuid::nil()), generation: 1 };
         assert_eq!(split(&record(SectorState::Placed { at }), 5, 1), None);
     }
 }

@@ -140,7 +140,12 @@ impl Carrier {
         }
     }
 
-    async fn join(&self, kind: Kind, batch: &[Passenger], message: MessageRef) -> Result<(), Box<dyn Error + Send + Sync>> {
+    async fn join(
+        &self,
+        kind: Kind,
+        batch: &[Passenger],
+        message: MessageRef,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
         for passenger in batch {
             let message = message.clone();
             let event = match kind {

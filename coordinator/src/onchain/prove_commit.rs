@@ -19,7 +19,9 @@ impl Carrier {
     /// Checks that the seed is still the chain's, after whatever reorganisation there was, and asks for the pledge.
     pub(super) async fn prepare_prove_commit(&self, sector: SectorId) -> Result<Passenger, NotReady> {
         let record = self.driver.registry().get(sector).await.map_err(|e| NotReady::Later(e.to_string()))?;
-        let SectorState::C2Done { pre_commit, seed, proof, .. } = &record.state else { return Err(NotReady::Elsewhere) };
+        let SectorState::C2Done { pre_commit, seed, proof, .. } = &record.state else {
+            return Err(NotReady::Elsewhere);
+        };
         let on_chain = self.still_pre_committed(&record, pre_commit).await?;
         let later = |e: ChainError| NotReady::Later(e.to_string());
         let drawn = self.draw_seed(sector.miner, on_chain.pre_commit_epoch).await.map_err(later)?;
@@ -28,7 +30,8 @@ impl Carrier {
             self.tell(sector, Event::SeedDrawn { seed: drawn }).await?;
             return Err(NotReady::Elsewhere);
         }
-        let pledge = self.chain.initial_pledge(sector.miner, self.life, record.proof, 0, &Vec::new()).await.map_err(later)?;
+        let pledge =
+            self.chain.initial_pledge(sector.miner, self.life, record.proof, 0, &Vec::new()).await.map_err(later)?;
         let value = if pledge > on_chain.deposit { pledge - on_chain.deposit } else { no_value() };
         let cargo = ProveCommitSector {
             number: sector.number,
@@ -38,7 +41,11 @@ impl Carrier {
         Ok(Passenger { sector, value, cargo: Cargo::ProveCommit(cargo) })
     }
 
-    async fn still_pre_committed(&self, record: &SectorRecord, pre_commit: &PreCommit) -> Result<PreCommitOnChain, NotReady> {
+    async fn still_pre_committed(
+        &self,
+        record: &SectorRecord,
+        pre_commit: &PreCommit,
+    ) -> Result<PreCommitOnChain, NotReady> {
         let sector = record.id;
         let later = |e: ChainError| NotReady::Later(e.to_string());
         if let Some(found) = self.chain.pre_commit(sector.miner, sector.number, &Vec::new()).await.map_err(later)? {

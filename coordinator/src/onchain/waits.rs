@@ -79,7 +79,9 @@ impl Waits {
                         tracing::warn!(sender = sender.sender(), nonce, "the node does not take a message: {error}");
                     }
                 }
-                Err(error) => tracing::warn!(sender = sender.sender(), "look after the outbox: {}", host::exit::chain(&error)),
+                Err(error) => {
+                    tracing::warn!(sender = sender.sender(), "look after the outbox: {}", host::exit::chain(&error))
+                }
             }
         }
         for message in self.messages.clone() {
@@ -119,7 +121,12 @@ impl Waits {
             // Not signed yet, or never: the reconciler decides which.
             Ok(None) => return,
             Err(error) => {
-                tracing::warn!(sender = message.sender, nonce = message.nonce, "read the outbox: {}", host::exit::chain(&error));
+                tracing::warn!(
+                    sender = message.sender,
+                    nonce = message.nonce,
+                    "read the outbox: {}",
+                    host::exit::chain(&error)
+                );
                 return;
             }
         };
@@ -142,7 +149,10 @@ impl Waits {
             (PROVE_COMMIT, 0) => match batch_failures(&return_value.0) {
                 Ok(failures) => failures.into_iter().collect(),
                 Err(error) => {
-                    tracing::error!(nonce = entry.message.nonce, "the return of {PROVE_COMMIT} cannot be read: {error}");
+                    tracing::error!(
+                        nonce = entry.message.nonce,
+                        "the return of {PROVE_COMMIT} cannot be read: {error}"
+                    );
                     BTreeMap::new()
                 }
             },

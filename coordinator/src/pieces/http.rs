@@ -96,12 +96,18 @@ impl Listener {
     ) -> Result<Self, CliError> {
         let listener = TcpListener::bind(listen).await.map_err(|error| {
             let hint = "stop what uses the port, or set http.listen to another";
-            CliError::new(Exit::Unavailable, format!("http.listen = \"{listen}\": cannot listen there")).because(error).hint(hint)
+            CliError::new(Exit::Unavailable, format!("http.listen = \"{listen}\": cannot listen there"))
+                .because(error)
+                .hint(hint)
         })?;
-        let bound = listener.local_addr().map_err(|e| CliError::new(Exit::Io, "read the listener's address").because(e))?;
+        let bound =
+            listener.local_addr().map_err(|e| CliError::new(Exit::Io, "read the listener's address").because(e))?;
         if bound.ip().is_unspecified() && advertise.is_none() {
-            return Err(CliError::new(Exit::Config, format!("http.listen = \"{listen}\" has no address that agents could use"))
-                .hint("set http.advertise to the base URL they should use, for example http://coordinator:7410"));
+            return Err(CliError::new(
+                Exit::Config,
+                format!("http.listen = \"{listen}\" has no address that agents could use"),
+            )
+            .hint("set http.advertise to the base URL they should use, for example http://coordinator:7410"));
         }
         let base = advertise.map_or_else(|| format!("http://{bound}"), |url| url.trim_end_matches('/').to_owned());
         Ok(Self { listener, base, pieces, unseals })
@@ -148,10 +154,16 @@ fn limit_of(asked: Option<u64>) -> u64 {
     asked.unwrap_or(u64::MAX).min(SealProof::Drg64GiBV1_1.unpadded_size())
 }
 
-async fn upload(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery, headers: HeaderMap, body: Body) -> Response {
+async fn upload(
+    State(shared): State<Arc<Shared>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     let asked = query.as_deref().and_then(|query| query.strip_prefix("limit=")).and_then(|limit| limit.parse().ok());
     let limit_bytes = limit_of(asked);
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
+    let announced =
+        headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
     if announced.is_some_and(|bytes| bytes > limit_bytes) {
         return not_taken(&TakeError::TooLarge { limit_bytes });
     }
@@ -227,7 +239,10 @@ async fn send_file(path: &Path) -> Response {
         Ok(metadata) => metadata.len(),
         Err(error) => return refuse(StatusCode::INTERNAL_SERVER_ERROR, error),
     };
-    let headers = [(header::CONTENT_LENGTH, length.to_string()), (header::CONTENT_TYPE, "application/octet-stream".to_owned())];
-    let body = Body::from_stream(ReaderStream::with_capacity(file, 256 << 10).inspect_err(|e| tracing::warn!("send a file: {e}")));
+    let headers =
+        [(header::CONTENT_LENGTH, length.to_string()), (header::CONTENT_TYPE, "application/octet-stream".to_owned())];
+    let body = Body::from_stream(
+        ReaderStream::with_capacity(file, 256 << 10).inspect_err(|e| tracing::warn!("send a file: {e}")),
+    );
     (headers, body).into_response()
 }

@@ -150,7 +150,8 @@ pub(super) async fn receive<E: std::fmt::Display>(
 
 /// Makes a synced file visible under its name.
 pub(super) async fn publish(from: PathBuf, to: PathBuf) -> Result<(), TakeError> {
-    let renamed = tokio::task::spawn_blocking(move || host::durable::rename(&from, &to).map_err(file("rename into", &to)));
+    let renamed =
+        tokio::task::spawn_blocking(move || host::durable::rename(&from, &to).map_err(file("rename into", &to)));
     renamed.await.map_err(|e| TakeError::Transfer(e.to_string()))?
 }
 

@@ -101,7 +101,8 @@ impl Unseals {
         if let Ok(Some(words)) = host::durable::read(&self.file(id, "failed")) {
             return Delivery::Failed(String::from_utf8_lossy(&words).into_owned());
         }
-        self.read_order(&self.file(id, "order")).map_or(Delivery::Unknown, |order| Delivery::Awaited { bytes: order.bytes })
+        self.read_order(&self.file(id, "order"))
+            .map_or(Delivery::Unknown, |order| Delivery::Awaited { bytes: order.bytes })
     }
 
     /// Where the bytes of an order end up.

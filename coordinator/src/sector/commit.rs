@@ -22,7 +22,11 @@ pub(crate) const PROVE_COMMIT: &str = "ProveCommitSectors3";
 const OUT_OF_GAS: u32 = 7;
 
 /// A sector belongs to one message before that message is signed, so no second one can carry it.
-pub(super) fn joined_pre_commit(mut record: SectorRecord, message: MessageRef, now: Timestamp) -> Result<Change, Refused> {
+pub(super) fn joined_pre_commit(
+    mut record: SectorRecord,
+    message: MessageRef,
+    now: Timestamp,
+) -> Result<Change, Refused> {
     record.state = match record.state {
         S::Pc2Done { sealed } => S::PreCommitSent { sealed, message: message.clone() },
         state => return Err(Refused::not_now("joined a pre-commit", &state)),
@@ -31,7 +35,11 @@ pub(super) fn joined_pre_commit(mut record: SectorRecord, message: MessageRef, n
 }
 
 /// See [`joined_pre_commit`]. Without a persisted copy it stays out: what is proven must be there to be proven again.
-pub(super) fn joined_prove_commit(mut record: SectorRecord, message: MessageRef, now: Timestamp) -> Result<Change, Refused> {
+pub(super) fn joined_prove_commit(
+    mut record: SectorRecord,
+    message: MessageRef,
+    now: Timestamp,
+) -> Result<Change, Refused> {
     record.state = match record.state {
         S::C2Done { sealed, .. } if sealed.persisted.is_none() => return Err(Refused::NotPersisted),
         S::C2Done { sealed, pre_commit, seed, proof } => {
@@ -96,7 +104,12 @@ fn note_landing(record: &mut SectorRecord, landing: &Landing, exit_code: u32, no
 }
 
 /// The chain has the pre-commit; `epoch` is what the chain says of it, not the receipt's height.
-pub(super) fn pre_commit_landed(mut record: SectorRecord, landing: Landing, epoch: Epoch, now: Timestamp) -> Result<Change, Refused> {
+pub(super) fn pre_commit_landed(
+    mut record: SectorRecord,
+    landing: Landing,
+    epoch: Epoch,
+    now: Timestamp,
+) -> Result<Change, Refused> {
     record.state = match record.state {
         S::PreCommitSent { sealed, message } => {
             same(&message, &landing.message)?;
@@ -119,7 +132,17 @@ pub(super) fn prove_commit_landed(
     record.state = match record.state {
         S::ProveCommitSent { sealed, pre_commit, seed, message, proof: _ } => {
             same(&message, &landing.message)?;
-            S::Proving { sealed, pre_commit, seed, prove_commit: message, activation, expiration, deadline, partition, finalized: false }
+            S::Proving {
+                sealed,
+                pre_commit,
+                seed,
+                prove_commit: message,
+                activation,
+                expiration,
+                deadline,
+                partition,
+                finalized: false,
+            }
         }
         state => return Err(Refused::not_now("prove-commit landed", &state)),
     };

@@ -64,10 +64,9 @@ impl fmt::Display for Code {
 pub(super) fn park(mut record: SectorRecord, code: Code, text: impl Into<String>) -> SectorRecord {
     record.state = match record.state {
         parked @ SectorState::Parked { .. } => parked,
-        was => SectorState::Parked {
-            was: Box::new(was),
-            reason: ParkReason { code: code.number(), text: text.into() },
-        },
+        was => {
+            SectorState::Parked { was: Box::new(was), reason: ParkReason { code: code.number(), text: text.into() } }
+        }
     };
     record
 }

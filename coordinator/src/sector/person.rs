@@ -37,7 +37,9 @@ pub(super) fn rejected(record: SectorRecord, code: Code, text: String) -> Result
     let fits = match code {
         Code::PreCommitRefused => matches!(record.state, S::Pc2Done { .. } | S::PreCommitSent { .. }),
         Code::ProveCommitRefused => matches!(record.state, S::C2Done { .. } | S::ProveCommitSent { .. }),
-        Code::PreCommitGone => is_on_chain(&record.state) && !matches!(record.state, S::Proving { .. } | S::Parked { .. }),
+        Code::PreCommitGone => {
+            is_on_chain(&record.state) && !matches!(record.state, S::Proving { .. } | S::Parked { .. })
+        }
         Code::AttemptsExhausted
         | Code::AgentAsks
         | Code::LostAfterPreCommit

@@ -91,10 +91,33 @@ fn advance(
             S::C2Done { sealed, pre_commit, seed, proof }
         }
         // A proof over the present seed is as good when C1 was ordered again meanwhile.
-        (Facts::C2 { proof }, S::SeedReady { sealed, pre_commit, seed }) => S::C2Done { sealed, pre_commit, seed, proof },
-        (Facts::Finalize {}, S::Proving { sealed, pre_commit, seed, prove_commit, activation, expiration, deadline, partition, finalized: false }) => {
-            S::Proving { sealed, pre_commit, seed, prove_commit, activation, expiration, deadline, partition, finalized: true }
+        (Facts::C2 { proof }, S::SeedReady { sealed, pre_commit, seed }) => {
+            S::C2Done { sealed, pre_commit, seed, proof }
         }
+        (
+            Facts::Finalize {},
+            S::Proving {
+                sealed,
+                pre_commit,
+                seed,
+                prove_commit,
+                activation,
+                expiration,
+                deadline,
+                partition,
+                finalized: false,
+            },
+        ) => S::Proving {
+            sealed,
+            pre_commit,
+            seed,
+            prove_commit,
+            activation,
+            expiration,
+            deadline,
+            partition,
+            finalized: true,
+        },
         (facts, state) => return Err(Refused::not_now(format!("{} done", facts.stage()), &state)),
     })
 }
@@ -150,7 +173,10 @@ pub(super) fn ticket_expired(mut record: SectorRecord, head: Epoch) -> Result<Ch
         state => return Err(Refused::not_now("ticket expired", &state)),
     };
     record.state = SectorState::PiecesAdded { at: next_generation(at) };
-    Ok(Change::new(record, format!("ticket of epoch {} is too old at epoch {head}: sealed anew from tree-d", ticket.epoch)))
+    Ok(Change::new(
+        record,
+        format!("ticket of epoch {} is too old at epoch {head}: sealed anew from tree-d", ticket.epoch),
+    ))
 }
 
 pub(super) fn next_generation(at: Placement) -> Placement {

@@ -62,7 +62,10 @@ pub(crate) fn wants(record: &SectorRecord) -> Vec<Action> {
 
 /// Whether a sector is at its end, or waits for a person.
 pub(crate) fn is_at_rest(state: &SectorState) -> bool {
-    matches!(state, SectorState::Proving { finalized: true, .. } | SectorState::Parked { .. } | SectorState::Aborted { .. })
+    matches!(
+        state,
+        SectorState::Proving { finalized: true, .. } | SectorState::Parked { .. } | SectorState::Aborted { .. }
+    )
 }
 
 /// Whether the sector's state asks for this stage now.
@@ -73,7 +76,8 @@ pub(super) fn wants_stage(record: &SectorRecord, stage: Stage) -> bool {
 fn publish(record: &SectorRecord, stage: Stage) -> Action {
     let failed = record.errors.iter().filter(|e| e.stage == stage);
     let not_before = failed.clone().next_back().map(|last| {
-        let pause = RETRY_PAUSES_S.get(failed.count().saturating_sub(1)).or(RETRY_PAUSES_S.last()).copied().unwrap_or(0);
+        let pause =
+            RETRY_PAUSES_S.get(failed.count().saturating_sub(1)).or(RETRY_PAUSES_S.last()).copied().unwrap_or(0);
         Timestamp(last.at.0.saturating_add(pause.saturating_mul(1000)))
     });
     Action::Publish { stage, not_before }

@@ -97,9 +97,9 @@ impl Worker {
         let generation = record.state.placement().map_or(0, |at| at.generation);
         let fault = self.faults.lock().unwrap().get_mut(&task.stage).and_then(Vec::pop);
         let outcome = match fault {
-            Some(Fault::Fail(class)) => {
-                Outcome::Failed { failure: Failure { class, code: "pretended".to_owned(), message: "as told".to_owned() } }
-            }
+            Some(Fault::Fail(class)) => Outcome::Failed {
+                failure: Failure { class, code: "pretended".to_owned(), message: "as told".to_owned() },
+            },
             other => Outcome::Done { facts: self.facts(task, &record, other == Some(Fault::Lie)).await? },
         };
         Some(TaskResult {
@@ -120,7 +120,9 @@ impl Worker {
         let comm_d = if lie { wrong } else { prover::comm_d(record.proof, &commitments(record)).unwrap() };
         Some(match task.stage {
             Stage::Place => Facts::Place { store },
-            Stage::AddPiece => Facts::AddPiece { pieces: record.pieces.iter().map(|p| if lie { wrong } else { p.commitment }).collect() },
+            Stage::AddPiece => Facts::AddPiece {
+                pieces: record.pieces.iter().map(|p| if lie { wrong } else { p.commitment }).collect(),
+            },
             Stage::TreeD => Facts::TreeD { comm_d },
             Stage::Pc1 => {
                 let request = TicketRequest { sector: record.id, agent: self.agent.clone() };
@@ -132,7 +134,9 @@ impl Worker {
             Stage::C1 => {
                 let file = tempfile::NamedTempFile::new().unwrap();
                 let name = format!("c1.{}", record.id.key());
-                Facts::C1 { artifact: Artifacts::open(&self.nats).await.unwrap().put(&name, file.path()).await.unwrap() }
+                Facts::C1 {
+                    artifact: Artifacts::open(&self.nats).await.unwrap().put(&name, file.path()).await.unwrap(),
+                }
             }
             Stage::C2 => {
                 let mut proof = pretended_proof(&statement(record)?);

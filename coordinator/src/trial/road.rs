@@ -128,7 +128,8 @@ async fn refusals_are_words_with_a_hint_and_leave_nothing() {
     }
     let error = command::submit::submit(&world.nats, submit_args(MinerId(999_999), &large)).await.unwrap_err();
     assert!(error.to_string().contains("f0999999") && error.hint.is_some(), "{error}");
-    let refused = world.nats.ask(&SubmitRequest { miner: MinerId(5), count: 1, pieces: Vec::new() }, LIMIT).await.unwrap_err();
+    let refused =
+        world.nats.ask(&SubmitRequest { miner: MinerId(5), count: 1, pieces: Vec::new() }, LIMIT).await.unwrap_err();
     assert!(refused.to_string().contains("f05") && refused.hint().is_some(), "{refused}");
     let sector = SectorId { miner, number: streams::id::SectorNumber(77) };
     let refused = world.nats.ask(&UnsealRequest { sector, piece: None }, LIMIT).await.unwrap_err();
@@ -156,7 +157,8 @@ async fn a_standby_takes_over() {
     let miner = world.miner().await;
     let standby_home = tempfile::tempdir().unwrap();
     let mut config = world.config();
-    config.miners = vec![crate::config::MinerSection { id: miner, pre_commit_key_file: None, prove_commit_key_file: None }];
+    config.miners =
+        vec![crate::config::MinerSection { id: miner, pre_commit_key_file: None, prove_commit_key_file: None }];
     let app = crate::app::App::build(config, standby_home.path()).await.unwrap();
     let tasks = host::tasks::Tasks::new();
     app.spawn(&tasks, Arc::new(super::node::Pretended));

@@ -85,7 +85,13 @@ impl World {
     }
 
     pub(super) async fn miner(&self) -> MinerId {
-        let request = CreateMinerRequest { proof: SealProof::Drg2KiBV1_1, from: None, peer_id: String::new() };
+        let request = CreateMinerRequest {
+            proof: SealProof::Drg2KiBV1_1,
+            from: None,
+            owner: None,
+            worker: None,
+            peer_id: String::new(),
+        };
         self.ask(&request).await.miner
     }
 

@@ -45,7 +45,9 @@ pub(crate) fn list(agents: &[AgentRecord], now: Timestamp) -> Result<Listing, Cl
 fn work(job: &JobNow, now: Timestamp) -> String {
     let what = match &job.what {
         JobSubject::Sector { sector, stage } => format!("{stage} {sector}"),
-        JobSubject::Partition { class, miner, open, partition } => format!("{class} {miner} deadline at {open}, partition {partition}"),
+        JobSubject::Partition { class, miner, open, partition } => {
+            format!("{class} {miner} deadline at {open}, partition {partition}")
+        }
     };
     format!("{what} ({}, {})", progress(job), span(now.ms_since(job.started_at)))
 }

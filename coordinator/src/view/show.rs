@@ -26,11 +26,21 @@ pub(crate) fn story(record: &SectorRecord, head: Option<&ChainHead>, now: Timest
     if let SectorState::Aborted { reason } = state {
         details.fact("aborted", reason.clone());
     }
-    details.fact("submitted", format!("{} UTC, {} ago", clock_time(record.submitted_at), span(now.ms_since(record.submitted_at))));
+    details.fact(
+        "submitted",
+        format!("{} UTC, {} ago", clock_time(record.submitted_at), span(now.ms_since(record.submitted_at))),
+    );
     for (index, piece) in record.pieces.iter().enumerate() {
         details.fact(
             &format!("piece {index}"),
-            format!("{}, {} bytes at {} of {} padded, {}", piece.name, piece.payload_bytes, piece.offset_padded, piece.padded_bytes, piece_cid(&piece.commitment)),
+            format!(
+                "{}, {} bytes at {} of {} padded, {}",
+                piece.name,
+                piece.payload_bytes,
+                piece.offset_padded,
+                piece.padded_bytes,
+                piece_cid(&piece.commitment)
+            ),
         );
     }
     if let Some(at) = state.placement() {
@@ -48,7 +58,14 @@ pub(crate) fn story(record: &SectorRecord, head: Option<&ChainHead>, now: Timest
         details.fact(&note.method, sent(note));
     }
     for error in &record.errors {
-        let text = format!("attempt {} on {} at {}: {}: {}", error.attempt, error.agent, clock_time(error.at), error.code, error.message);
+        let text = format!(
+            "attempt {} on {} at {}: {}: {}",
+            error.attempt,
+            error.agent,
+            clock_time(error.at),
+            error.code,
+            error.message
+        );
         details.fact(&format!("{} failed", error.stage), text);
     }
     Ok(details)
@@ -79,7 +96,9 @@ fn chain_facts(details: &mut Details, state: &SectorState, head: Option<&ChainHe
 fn known(state: &SectorState) -> (Option<Drawn>, Option<&PreCommit>, Option<Drawn>) {
     match state {
         SectorState::Ticketed { ticket, .. } | SectorState::Pc1Done { ticket, .. } => (Some(*ticket), None, None),
-        SectorState::Pc2Done { sealed } | SectorState::PreCommitSent { sealed, .. } => (Some(sealed.ticket), None, None),
+        SectorState::Pc2Done { sealed } | SectorState::PreCommitSent { sealed, .. } => {
+            (Some(sealed.ticket), None, None)
+        }
         SectorState::PreCommitted { sealed, pre_commit } => (Some(sealed.ticket), Some(pre_commit), None),
         SectorState::SeedReady { sealed, pre_commit, seed }
         | SectorState::C1Done { sealed, pre_commit, seed, .. }
@@ -96,7 +115,10 @@ fn known(state: &SectorState) -> (Option<Drawn>, Option<&PreCommit>, Option<Draw
 }
 
 fn sealed_facts(details: &mut Details, sealed: &Sealed) {
-    details.fact("sealed CID", cids::sealed(&sealed.comm_r).map_or_else(|_| sealed.comm_r.to_string(), |cid| cid.to_string()));
+    details.fact(
+        "sealed CID",
+        cids::sealed(&sealed.comm_r).map_or_else(|_| sealed.comm_r.to_string(), |cid| cid.to_string()),
+    );
     details.fact("unsealed CID", piece_cid(&sealed.comm_d));
     let copy = sealed.persisted.as_ref().map_or_else(
         || "not yet".to_owned(),
@@ -189,7 +211,8 @@ mod tests {
             at: sample::NOW,
         };
         let text = story(&sample_record(), Some(&head), sample::NOW).unwrap().render(Format::Table);
-        let words: Vec<String> = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        let words: Vec<String> =
+            text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         let expected = include_str!("show.golden");
         assert_eq!(words.join("\n"), expected.trim_end(), "as it is now:\n{}", words.join("\n"));
     }

@@ -19,8 +19,9 @@ use crate::{
 
 const FILTER_VARIABLE: &str = "RUST_LOG";
 
-/// What is logged when nobody says otherwise.
-const FILTER: &str = "info";
+/// What is logged when nobody says otherwise. The proofs library says at INFO which caches it looks into, several
+/// lines a proof: that is for whoever debugs it.
+const FILTER: &str = "info,filecoin_proofs=warn,storage_proofs=warn,bellperson=warn";
 
 /// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]

@@ -320,7 +320,13 @@ fn post_record() -> PostRecord {
 }
 
 fn create_miner() -> CreateMinerRequest {
-    CreateMinerRequest { proof: SealProof::Drg32GiBV1_1, from: Some("f01001".to_owned()), peer_id: String::new() }
+    CreateMinerRequest {
+        proof: SealProof::Drg32GiBV1_1,
+        from: Some("f01001".to_owned()),
+        owner: Some("f01002".to_owned()),
+        worker: None,
+        peer_id: String::new(),
+    }
 }
 
 fn piece() -> Piece {

@@ -4,9 +4,7 @@ use streams::{
     id::{AgentId, MinerId, Place, SectorId, SectorNumber, StoreId, Timestamp},
     message::{ArtifactRef, ClaimRef, Facts, Failure, FailureClass},
     proof::{Bytes32, Drawn, ProofBytes, SealProof},
-    sector::{
-        MessageRef, ParkReason, Persisted, Piece, Placement, PreCommit, Sealed, SectorRecord, SectorState as S,
-    },
+    sector::{MessageRef, ParkReason, Persisted, Piece, Placement, PreCommit, Sealed, SectorRecord, SectorState as S},
     stage::Stage,
 };
 

@@ -22,7 +22,10 @@ fn every_state_answers_every_event_and_keeps_its_books() {
                     assert_eq!(step.next.entered_at == NOW, moved, "{label}");
                     for action in wants(&step.next) {
                         let newly = step.actions.contains(&action);
-                        assert!(newly || wants(&before).contains(&action), "{label}: {action:?} is carried out by nobody");
+                        assert!(
+                            newly || wants(&before).contains(&action),
+                            "{label}: {action:?} is carried out by nobody"
+                        );
                     }
                 }
                 Err(refused) => assert!(!refused.to_string().is_empty(), "{label}"),
@@ -59,7 +62,10 @@ fn arrows() {
     expect("persist done", &["c2-done → c2-done", "pc2-done → pc2-done", "pre-committed → pre-committed"]);
     expect("joined a pre-commit", &["pc2-done → pre-commit-sent"]);
     expect("pre-commit landed", &["pre-commit-sent → pre-committed"]);
-    expect("seed drawn", &["c1-done → seed-ready", "c2-done → seed-ready", "pre-committed → seed-ready", "seed-ready → seed-ready"]);
+    expect(
+        "seed drawn",
+        &["c1-done → seed-ready", "c2-done → seed-ready", "pre-committed → seed-ready", "seed-ready → seed-ready"],
+    );
     expect("c1 done", &["seed-ready → c1-done"]);
     expect("c2 done", &["c1-done → c2-done", "seed-ready → c2-done"]);
     expect("joined a prove-commit", &["c2-done → prove-commit-sent"]);
