@@ -98,8 +98,6 @@ pub(crate) fn write(path: &Path, splits: &[(SectorId, Split)]) -> anyhow::Result
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test")]
-
     use streams::{
         id::{MinerId, SectorNumber, Timestamp},
         proof::{Bytes32, Drawn, SealProof},
