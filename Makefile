@@ -4,7 +4,8 @@ SHELL := /bin/bash
 
 # Devnet proof parameters are made once per machine and shared by every checkout.
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sealstream
-export FIL_PROOFS_PARAMETER_CACHE ?= $(CACHE)/devnet-parameters
+# Whatever the shell says: real parameters and the devnet's never share a folder.
+export FIL_PROOFS_PARAMETER_CACHE := $(CACHE)/devnet-parameters
 
 .PHONY: help demo test bench build release need clean
 

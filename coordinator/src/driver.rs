@@ -25,6 +25,10 @@ use crate::{
 /// How many notes to the on-chain part may wait; what does not fit is offered again by the reconciler.
 pub(crate) const NOTES_MAX: usize = 65_536;
 
+/// How often, and how many times, a repeated task looks whether its predecessor has left the queue.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOKS_MAX: u32 = 45;
+
 /// Which kind of message a sector is offered to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
@@ -129,7 +133,8 @@ impl Driver {
     async fn publish_when_due(&self, record: &SectorRecord, stage: Stage, not_before: Option<Timestamp>) {
         let wait_ms = not_before.map_or(0, |due| due.ms_since(self.inner.registry.now()));
         if wait_ms == 0 {
-            return self.publish(record, stage).await;
+            self.publish(record, stage).await;
+            return;
         }
         let driver = self.clone();
         let id = record.id;
@@ -143,9 +148,17 @@ impl Driver {
                     () = tokio::time::sleep(Duration::from_millis(wait_ms)) => {}
                     () = token.cancelled() => return Ok(()),
                 }
-                match driver.inner.registry.get(id).await {
-                    Ok(record) => driver.publish_if_wanted(&record, stage).await,
-                    Err(error) => tracing::warn!("read the sector: {error}"),
+                // The failed attempt's pointer may not be acknowledged yet: until it is, this one has no room.
+                for _ in 0..LOOKS_MAX {
+                    match driver.inner.registry.get(id).await {
+                        Ok(record) if !driver.is_still_queued(&record, stage).await => return Ok(()),
+                        Ok(_) => {}
+                        Err(error) => tracing::warn!("read the sector: {error}"),
+                    }
+                    tokio::select! {
+                        () = tokio::time::sleep(LOOK_EVERY) => {}
+                        () = token.cancelled() => return Ok(()),
+                    }
                 }
                 Ok(())
             }
@@ -153,23 +166,25 @@ impl Driver {
         );
     }
 
-    async fn publish_if_wanted(&self, record: &SectorRecord, stage: Stage) {
+    /// Publishes a stage that is still wanted; whether an older pointer was in its place.
+    async fn is_still_queued(&self, record: &SectorRecord, stage: Stage) -> bool {
         let wanted = wants(record).iter().any(|a| matches!(a, Action::Publish { stage: s, .. } if *s == stage));
-        if wanted {
-            self.publish(record, stage).await;
-        }
+        wanted && self.publish(record, stage).await == Some(Published::AlreadyQueued)
     }
 
-    async fn publish(&self, record: &SectorRecord, stage: Stage) {
+    async fn publish(&self, record: &SectorRecord, stage: Stage) -> Option<Published> {
         let Some((subject, task)) = pointer(record, stage) else {
             tracing::error!(sector = %record.id, %stage, "a bound stage is wanted and the sector has no place");
-            return;
+            return None;
         };
         match self.inner.nats.publish_task(&subject, &task).await {
-            Ok(Published::New { sequence }) => tracing::debug!(sector = %record.id, %stage, sequence, "task published"),
-            Ok(Published::AlreadyQueued) => tracing::debug!(sector = %record.id, %stage, "task is already queued"),
+            Ok(published) => {
+                tracing::debug!(sector = %record.id, %stage, ?published, "task");
+                Some(published)
+            }
             Err(error) => {
                 tracing::warn!(sector = %record.id, %stage, "publish {subject}, the reconciler will: {error}");
+                None
             }
         }
     }

@@ -175,7 +175,7 @@ impl App {
 }
 
 fn load_key(config: &Config, home: &Path) -> Result<LocalKey, CliError> {
-    let path = config.sender.key_file.clone().unwrap_or_else(|| home.join("keys").join("poster.key"));
+    let path = config.sender.key_file.clone().unwrap_or_else(|| home.join("keys").join("poster.json"));
     LocalKey::load(&path).map_err(|error| {
         CliError::new(Exit::Config, "load the key that sends window PoSts").because(error).hint(
             "name its file with `sender.key_file` in poster.toml; the address must be a control address of the miners",

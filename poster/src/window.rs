@@ -188,6 +188,11 @@ impl WindowWork {
             }
             Action::Submit { partitions } => return self.submit(partitions, tools).await,
             Action::SendAgain { partition, exit_code } => {
+                amend(facts, partition, tools, |record| record.message = None).await?;
+                // Said once: results that arrive before the next head must not count the same failure again.
+                if let Some(known) = facts.partitions.get_mut(&partition) {
+                    known.sending = Sending::Unsent;
+                }
                 let work = self.ledger.work(partition);
                 work.failed_sends = work.failed_sends.saturating_add(u32::from(exit_code.is_some()));
                 let sends = work.failed_sends;
@@ -198,7 +203,6 @@ impl WindowWork {
                         sends, "no further message is sent for this partition: each one failed and cost gas"
                     );
                 }
-                amend(facts, partition, tools, |record| record.message = None).await?;
             }
             Action::Landed { partition, epoch } => {
                 amend(facts, partition, tools, |record| record.landed_at = Some(epoch)).await?;

@@ -57,10 +57,7 @@ impl Cluster {
                 return Err(CliError::new(Exit::NotFound, message).hint("build all of them: make build"));
             }
         }
-        let params = match std::env::var_os("FIL_PROOFS_PARAMETER_CACHE") {
-            Some(folder) => PathBuf::from(folder),
-            None => prover::params::devnet_folder().context("find the parameter cache")?,
-        };
+        let params = prover::params::devnet_folder().context("find the parameter cache")?;
         Ok(Self {
             began,
             bin,

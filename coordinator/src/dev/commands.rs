@@ -90,7 +90,7 @@ impl Commands {
         println!("  nats -s {0} consumer report TASKS  # per class: running, queued", self.nats_url);
         println!("  nats -s {0} kv watch AGENTS        # heartbeats and progress", self.nats_url);
         println!("  nats -s {0} sub 'ev.>'             # the live feed", self.nats_url);
-        println!("  nats -s {0} micro ls               # the daemons\n", self.nats_url);
+        println!("  nats -s {0} micro ls               # the commands the coordinator answers\n", self.nats_url);
     }
 
     pub(super) fn say_how_to_reach(&self) {
