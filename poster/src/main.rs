@@ -47,7 +47,7 @@ fn main() -> ExitCode {
 
 fn run(cli: &cli::Cli) -> Result<(), CliError> {
     let config = cli.global.load()?;
-    host::telemetry::init(cli.global.log_format)?;
+    host::telemetry::init(cli.global.log_format, prover::LOG_FILTER)?;
     let runtime = tokio::runtime::Runtime::new().map_err(anyhow::Error::from)?;
     match &cli.command {
         cli::Command::Run => runtime.block_on(app::run(config, &cli.global.home())),

@@ -56,7 +56,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), CliError> {
-    host::telemetry::init(cli.log_format.unwrap_or_default())?;
+    host::telemetry::init(cli.log_format.unwrap_or_default(), prover::LOG_FILTER)?;
     let home = host::home::resolve(cli.home);
     let misplaced = cli.command.is_some() && cli.run != RunArgs::default();
     if misplaced {

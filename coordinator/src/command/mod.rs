@@ -28,7 +28,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), CliError> {
     match cli.command {
         Command::Init => init::init(&home, cli.config),
         Command::Run { log_format } => {
-            host::telemetry::init(log_format.unwrap_or_default())?;
+            host::telemetry::init(log_format.unwrap_or_default(), prover::LOG_FILTER)?;
             app::run(config::read(&home, cli.config)?, &data(&home)).await
         }
         Command::Submit(args) => submit::submit(&connect(&home, cli.config).await?, args).await,

@@ -11,7 +11,7 @@ use host::exit::{CliError, Exit, main_with};
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     main_with(move || {
-        host::telemetry::init(cli.log_format)?;
+        host::telemetry::init(cli.log_format, prover::LOG_FILTER)?;
         let runtime =
             tokio::runtime::Runtime::new().map_err(|e| CliError::new(Exit::Failure, "start the runtime").because(e))?;
         runtime.block_on(app::run(cli))

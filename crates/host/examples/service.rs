@@ -70,7 +70,7 @@ fn main() -> ExitCode {
             env_prefix: "SEALSTREAM_EXAMPLE_",
             overrides: serde_json::Value::Null,
         })?;
-        telemetry::init(LogFormat::default())?;
+        telemetry::init(LogFormat::default(), "info")?;
         match cli.command {
             Command::Run { manners } => run(manners),
             Command::List { output } => list(config.rows, output),

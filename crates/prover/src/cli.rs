@@ -80,7 +80,7 @@ pub(crate) fn run() -> Result<(), CliError> {
 }
 
 fn run_one(job: &Path) -> Result<(), CliError> {
-    host::telemetry::init(LogFormat::Text)?;
+    host::telemetry::init(LogFormat::Text, prover::LOG_FILTER)?;
     let result = run_job(job).map_err(|error| CliError::new(Exit::Io, "run the job").because(error))?;
     match result {
         JobResult::Done { .. } => Ok(()),

@@ -14,6 +14,10 @@
 //! params    devnet parameters: generated offline, recognised, refused elsewhere
 //! ```
 
+/// What a program that verifies or proves logs when nobody says otherwise. The library says at INFO which caches it
+/// looks into, several lines a proof: that is for whoever debugs it.
+pub const LOG_FILTER: &str = "info,filecoin_proofs=warn,storage_proofs=warn,bellperson=warn";
+
 pub mod bench;
 mod cache_tag;
 mod commitment;
