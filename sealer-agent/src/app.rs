@@ -49,8 +49,11 @@ use crate::{
     store::{Stores, registered},
 };
 
-/// How long a piece's source, or an unseal's target, may be silent.
+/// How long a piece's source may be silent.
 const HTTP_SILENCE_MAX: Duration = Duration::from_secs(60);
+/// How long an upload may take in all: 64 GiB at 3 MiB/s. Its target says nothing until it has everything, so a limit
+/// on silence would be one on the whole of it.
+const HTTP_UPLOAD_MAX: Duration = Duration::from_secs(6 * 3600);
 const HTTP_CONNECT_MAX: Duration = Duration::from_secs(10);
 const LAYOUT_LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Beyond the children's grace: for results, claims and tasks to be given back.
@@ -287,11 +290,9 @@ async fn open_bound(nats: &Nats, class: Class, place: &Place) -> Result<Puller, 
 }
 
 async fn tools(nats: &Nats, config: &Config, plan: &Plan) -> Result<Tools, CliError> {
-    let http = reqwest::Client::builder()
-        .connect_timeout(HTTP_CONNECT_MAX)
-        .read_timeout(HTTP_SILENCE_MAX)
-        .build()
-        .context("set up HTTP")?;
+    let http = || reqwest::Client::builder().connect_timeout(HTTP_CONNECT_MAX);
+    let downloads = http().read_timeout(HTTP_SILENCE_MAX).build().context("set up HTTP")?;
+    let uploads = http().timeout(HTTP_UPLOAD_MAX).build().context("set up HTTP")?;
     Ok(Tools {
         agent: plan.agent.clone(),
         place: plan.place.clone(),
@@ -301,7 +302,8 @@ async fn tools(nats: &Nats, config: &Config, plan: &Plan) -> Result<Tools, CliEr
         artifacts: Artifacts::open(nats).await.map_err(error::queue)?,
         stores: plan.stores.clone(),
         prover: plan.prover.clone(),
-        http,
+        downloads,
+        uploads,
         keep_free: config.keep_free_bytes,
     })
 }

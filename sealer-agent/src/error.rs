@@ -8,7 +8,9 @@ use crate::{slots::BadClasses, store::StoreError};
 impl From<StoreError> for CliError {
     fn from(error: StoreError) -> Self {
         let exit = match &error {
-            StoreError::NotInitialised { .. } | StoreError::SectorMissing { .. } => Exit::NotFound,
+            StoreError::NotInitialised { .. } | StoreError::Away { .. } | StoreError::SectorMissing { .. } => {
+                Exit::NotFound
+            }
             StoreError::AlreadyInitialised { .. } | StoreError::Foreign { .. } | StoreError::Twice { .. } => {
                 Exit::Refused
             }

@@ -38,6 +38,15 @@ impl Halt {
         Self::Back { after, reason: reason.into() }
     }
 
+    /// An artifact could not be fetched. One that is gone or corrupt will not come back by itself: that is a failure,
+    /// and not the queue's.
+    pub(crate) fn unless_lost(error: QueueError, class: FailureClass, code: &str) -> Self {
+        match error {
+            QueueError::Missing { .. } | QueueError::Corrupt { .. } => Self::failed(class, code, error.to_string()),
+            other => other.into(),
+        }
+    }
+
     /// A disk of ours failed.
     pub(crate) fn disk(error: anyhow::Error) -> Self {
         let full = error
@@ -74,6 +83,8 @@ impl From<StoreError> for Halt {
     fn from(error: StoreError) -> Self {
         let (class, code) = match &error {
             StoreError::Locked { .. } => return Self::back(BUSY_DELAY, error.to_string()),
+            // The disk may be mounted again, and the sector is none the worse for it.
+            StoreError::Away { .. } => return Self::back(ROOM_DELAY, error.to_string()),
             StoreError::Io { .. } => return Self::disk(error.into()),
             StoreError::Incomplete { .. } => (FailureClass::RedoFrom(Stage::Pc2), "replica-incomplete"),
             StoreError::SectorMissing { .. } => (FailureClass::Park, "sector-missing"),
@@ -99,6 +110,27 @@ mod tests {
         let Halt::Failed(failure) = halt else { panic!("{halt:?}") };
         assert_eq!((failure.code.as_str(), failure.class), ("no-space", FailureClass::RetryHere));
         assert!(failure.message.starts_with("write /s: "), "{}", failure.message);
+    }
+
+    #[test]
+    fn a_store_that_is_away_costs_no_attempt() {
+        let store = streams::id::StoreId(uuid::Uuid::nil());
+        let halt = Halt::from(StoreError::Away { path: "/s".into(), store });
+        let Halt::Back { after: ROOM_DELAY, reason } = halt else { panic!("{halt:?}") };
+        assert!(reason.contains("/s") && reason.contains(&store.to_string()), "{reason}");
+    }
+
+    #[test]
+    fn only_a_lost_artifact_is_a_failure() {
+        let class = FailureClass::RedoFrom(Stage::C1);
+        let of = |error| Halt::unless_lost(error, class, "lost");
+        let halt = of(QueueError::Missing { what: "artifact a".to_owned() });
+        assert_eq!(halt, Halt::failed(class, "lost", "artifact a does not exist"));
+        let [found, expected] = [1, 2].map(|byte| streams::proof::Bytes32([byte; 32]));
+        let halt = of(QueueError::Corrupt { name: "a".to_owned(), found, expected });
+        assert!(matches!(halt, Halt::Failed(_)), "{halt:?}");
+        let halt = of(QueueError::Unavailable { what: "fetch".to_owned() });
+        assert!(matches!(halt, Halt::Back { after: QUEUE_DELAY, .. }), "{halt:?}");
     }
 
     #[test]

@@ -38,7 +38,10 @@ pub(crate) struct Tools {
     pub(crate) artifacts: Artifacts,
     pub(crate) stores: Stores,
     pub(crate) prover: Prover,
-    pub(crate) http: reqwest::Client,
+    /// For pieces: gives up on a source that is silent.
+    pub(crate) downloads: reqwest::Client,
+    /// For unsealed data: limits an upload as a whole.
+    pub(crate) uploads: reqwest::Client,
     /// Bytes of each store that are never promised.
     pub(crate) keep_free: u64,
 }

@@ -32,6 +32,9 @@ pub(crate) enum StoreError {
     /// No identity file.
     #[error("{} is not an initialised store: it has no {}", path.display(), paths::IDENTITY)]
     NotInitialised { path: PathBuf, persistent: bool },
+    /// A store that was open is not at its path any more: its disk is gone, or another one is mounted there.
+    #[error("store {store} is not at {} any more: is its disk mounted?", path.display())]
+    Away { path: PathBuf, store: StoreId },
     /// `store init` on a folder that is a store.
     #[error("{} is a store already: {store}", path.display())]
     AlreadyInitialised { path: PathBuf, store: StoreId },

@@ -1,8 +1,9 @@
 //! C2: needs no file of the sector but what C1 made, and so runs anywhere.
 
 use streams::{
-    message::Facts,
+    message::{Facts, FailureClass},
     sector::{SectorRecord, SectorState},
+    stage::Stage,
 };
 
 use super::Tools;
@@ -19,6 +20,7 @@ pub(crate) async fn run(tools: &Tools, at: &AtWork<'_>, record: &SectorRecord) -
         return Err(Halt::back(BUSY_DELAY, format!("the record is {}", record.state.name())));
     };
     at.posted.phase("fetch the vanilla proofs", None);
-    tools.artifacts.get(c1, &request::c1_output(dir)).await?;
+    let fetched = tools.artifacts.get(c1, &request::c1_output(dir)).await;
+    fetched.map_err(|error| Halt::unless_lost(error, FailureClass::RedoFrom(Stage::C1), "lost-c1-output"))?;
     Ok(outcome::facts(tools.prover.run(at, &request).await?)?)
 }

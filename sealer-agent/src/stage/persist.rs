@@ -60,13 +60,21 @@ fn choose(tools: &Tools, record: &SectorRecord) -> Result<PersistentStore, Halt>
     if let Some(store) = stores.iter().find(|store| store.has(record.id)) {
         return Ok(store.clone());
     }
-    let mut fitting = Vec::new();
+    let (mut fitting, mut failed) = (Vec::new(), None);
     for store in stores {
-        if let Some(room) = store.room_for(record.proof, tools.keep_free)? {
-            fitting.push((room, store));
+        match store.room_for(record.proof, tools.keep_free) {
+            Ok(Some(room)) => fitting.push((room, store)),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(store = %store.path.display(), "passed over: {error}");
+                failed = Some(error);
+            }
         }
     }
     fitting.into_iter().max_by_key(|(room, _)| *room).map(|(_, store)| store.clone()).ok_or_else(|| {
+        if let Some(error) = failed {
+            return error.into();
+        }
         let message = format!("no persistent store of place {} has room for a {} replica", tools.place, record.proof);
         Halt::failed(FailureClass::RetryHere, "no-space", message)
     })

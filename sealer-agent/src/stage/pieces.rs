@@ -36,7 +36,7 @@ pub(crate) async fn fetch(
         at.posted.phase(&format!("fetch piece {} of {}", index + 1, record.pieces.len()), None);
         let path = files.piece(index);
         tokio::select! {
-            fetched = fetch_one(&tools.http, piece, &path) => fetched.map_err(|error| {
+            fetched = fetch_one(&tools.downloads, piece, &path) => fetched.map_err(|error| {
                 let error = error.context(format!("fetch piece \"{}\"", piece.name));
                 Halt::failed(FailureClass::RetryHere, "piece-not-fetched", format!("{error:#}"))
             })?,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use prover::job::{Output, Replica, Request, Work};
 use streams::{
     id::{SectorId, SectorNumber},
-    message::{PostOutcome, PostSector, PostTask, PostWork, VanillaPart},
+    message::{FailureClass, PostOutcome, PostSector, PostTask, PostWork, VanillaPart},
 };
 
 use super::Tools;
@@ -59,7 +59,8 @@ async fn snark(
     let mut vanilla = Vec::new();
     for (index, part) in parts.iter().enumerate() {
         let path = part_path(at.dir.path(), index);
-        tools.artifacts.get(&part.artifact, &path).await?;
+        let fetched = tools.artifacts.get(&part.artifact, &path).await;
+        fetched.map_err(|error| Halt::unless_lost(error, FailureClass::RetryElsewhere, "lost-vanilla"))?;
         vanilla.push((path, part.sectors.clone()));
     }
     let request = Request {

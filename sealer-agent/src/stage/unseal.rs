@@ -16,7 +16,7 @@ use crate::{
     halt::{BUSY_DELAY, Halt, ROOM_DELAY},
     outcome::wrong_output,
     request,
-    store::{StoreError, scratch::Scratch, space},
+    store::{StoreError, identity, scratch::Scratch, space},
 };
 
 /// Unseals into scratch and puts the payload where the order says.
@@ -61,7 +61,7 @@ async fn unseal(
     at.posted.phase("deliver", None);
     let data = scratch.join("data");
     tokio::select! {
-        delivered = deliver::put(&tools.http, &data, order) => {
+        delivered = deliver::put(&tools.uploads, &data, order) => {
             delivered.map(|sha256| Facts::Unseal { sha256 }).map_err(|error| {
                 let error = error.context(format!("deliver to {}", order.deliver_to));
                 Halt::failed(FailureClass::RetryHere, "not-delivered", format!("{error:#}"))
@@ -94,9 +94,11 @@ fn replica(tools: &Tools, record: &SectorRecord) -> Option<PathBuf> {
 
 fn roomy_store(tools: &Tools, record: &SectorRecord) -> Result<PathBuf, Halt> {
     let needed = footprint::unseal_bytes(record.proof);
-    for (_, path) in tools.stores.paths() {
-        if space::space(path)?.free.saturating_sub(tools.keep_free) >= needed {
-            return Ok(path.to_owned());
+    for (id, path) in tools.stores.paths() {
+        match identity::require(path, id).and_then(|()| space::space(path)) {
+            Ok(space) if space.free.saturating_sub(tools.keep_free) >= needed => return Ok(path.to_owned()),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(store = %path.display(), "passed over: {:#}", anyhow::Error::from(error)),
         }
     }
     Err(Halt::back(ROOM_DELAY, format!("no store has the {needed} bytes of scratch that reading it back takes")))

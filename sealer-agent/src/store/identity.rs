@@ -35,6 +35,15 @@ pub(crate) fn read(store: &Path) -> Result<Option<Identity>, StoreError> {
     bytes.map(|bytes| decode(&bytes).map_err(|source| StoreError::Text { path, source })).transpose()
 }
 
+/// Makes sure that `id` is still what is at `store`. Asked before every write: what a lost mount leaves is a folder on
+/// another disk, which must not be filled.
+pub(crate) fn require(store: &Path, id: StoreId) -> Result<(), StoreError> {
+    match read(store)? {
+        Some(identity) if identity.store == id => Ok(()),
+        _ => Err(StoreError::Away { path: store.to_owned(), store: id }),
+    }
+}
+
 /// Makes a new or empty folder a store, durably. Refuses one that is a store, or holds anything else.
 pub(crate) fn init(store: &Path, persistent: bool, now: Timestamp) -> Result<Identity, StoreError> {
     if let Some(found) = read(store)? {

@@ -14,7 +14,7 @@ use streams::{
 };
 
 use super::{
-    StoreError,
+    StoreError, identity,
     manifest::{Manifest, Tag},
     paths::{self, SectorPaths},
     space::{self, Promise, Space},
@@ -45,6 +45,14 @@ pub(crate) struct Usage {
     pub(crate) sectors: u64,
 }
 
+/// Room that sectors were promised.
+#[derive(Debug, Default)]
+struct Promises {
+    known: Vec<Promise>,
+    /// Why one could not be read.
+    unreadable: Option<StoreError>,
+}
+
 impl LocalStore {
     pub(crate) const fn new(id: StoreId, path: PathBuf) -> Self {
         Self { id, path }
@@ -55,10 +63,11 @@ impl LocalStore {
         SectorPaths::new(&self.path, sector)
     }
 
-    /// What can still be promised.
+    /// What can still be promised. An error if any promise cannot be read: then nobody knows what is left.
     pub(crate) fn room(&self, keep_free: u64) -> Result<u64, StoreError> {
         let space = space::space(&self.path)?;
-        Ok(space::room(space.free, self.promises()?, keep_free))
+        let Promises { known, unreadable } = self.promises()?;
+        unreadable.map_or_else(|| Ok(space::room(space.free, known, keep_free)), Err)
     }
 
     /// Promises a sector room for its whole life, durably. Asked again for the same sector, it has it already.
@@ -68,6 +77,7 @@ impl LocalStore {
         keep_free: u64,
         now: Timestamp,
     ) -> Result<Reserved, StoreError> {
+        identity::require(&self.path, self.id)?;
         let lock = paths::placement_lock(&self.path);
         let _held = durable::lock_exclusive(&lock).map_err(locked_or_io(&lock))?;
         let files = self.files(record.id);
@@ -84,8 +94,9 @@ impl LocalStore {
         Ok(Reserved::Yes)
     }
 
-    /// The manifest of a sector that must be here.
+    /// The manifest of a sector that must be here, in a store that must be: where no disk is, no sector is missing.
     pub(crate) fn manifest(&self, sector: SectorId) -> Result<Manifest, StoreError> {
+        identity::require(&self.path, self.id)?;
         Manifest::read(&self.files(sector).manifest())?
             .ok_or_else(|| StoreError::SectorMissing { sector, path: self.path.clone() })
     }
@@ -117,29 +128,33 @@ impl LocalStore {
         manifest.write(&files.manifest())
     }
 
-    /// The store as it is.
+    /// The store as it is; a sector whose manifest cannot be read does not count.
     pub(crate) fn usage(&self) -> Result<Usage, StoreError> {
         let space = space::space(&self.path)?;
         let (mut reserved, mut sectors) = (0u64, 0u64);
-        for promise in self.promises()? {
+        for promise in self.promises()?.known {
             reserved = reserved.saturating_add(promise.reserved);
             sectors += 1;
         }
         Ok(Usage { space, reserved, sectors })
     }
 
-    fn promises(&self) -> Result<Vec<Promise>, StoreError> {
+    fn promises(&self) -> Result<Promises, StoreError> {
         let sectors = paths::sectors(&self.path);
         let entries = match fs::read_dir(&sectors) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Promises::default()),
             Err(error) => return Err(StoreError::io("read", &sectors)(error)),
         };
-        let mut promises = Vec::new();
+        let mut promises = Promises::default();
         for entry in entries {
             let root = entry.map_err(StoreError::io("read", &sectors))?.path();
-            if let Some(manifest) = Manifest::read(&SectorPaths { root: root.clone() }.manifest())? {
-                promises.push(Promise { reserved: manifest.reserved_bytes, taken: space::taken(&root) });
+            match Manifest::read(&SectorPaths { root: root.clone() }.manifest()) {
+                Ok(Some(manifest)) => {
+                    promises.known.push(Promise { reserved: manifest.reserved_bytes, taken: space::taken(&root) });
+                }
+                Ok(None) => {}
+                Err(error) => promises.unreadable = Some(error),
             }
         }
         Ok(promises)

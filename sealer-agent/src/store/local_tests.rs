@@ -8,7 +8,8 @@ use streams::{
 use super::*;
 
 fn store(dir: &Path) -> LocalStore {
-    LocalStore::new(StoreId(uuid::Uuid::nil()), dir.to_owned())
+    let identity = identity::init(dir, false, Timestamp(1)).unwrap();
+    LocalStore::new(identity.store, dir.to_owned())
 }
 
 fn record(number: u64) -> SectorRecord {
@@ -95,4 +96,37 @@ fn finalize_gives_room_back() {
     store.finish(one.id, Facts::Finalize {}).unwrap();
     assert!(!files.staged().exists() && files.sealed().exists());
     assert_eq!(store.usage().unwrap().reserved, footprint::replica_bytes(one.proof));
+}
+
+#[test]
+fn a_lost_mount_is_not_filled() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    fs::remove_file(dir.path().join(paths::IDENTITY)).unwrap();
+    let refused = store.reserve(&record(1), 0, Timestamp(1)).unwrap_err();
+    assert!(matches!(refused, StoreError::Away { store: id, .. } if id == store.id), "{refused}");
+    let refused = store.begin(record(1).id, Stage::TreeD, None).unwrap_err();
+    assert!(matches!(refused, StoreError::Away { .. }), "{refused}");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn another_disk_at_the_path_is_another_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = LocalStore { id: StoreId(uuid::Uuid::nil()), ..store(dir.path()) };
+    let refused = store.reserve(&record(1), 0, Timestamp(1)).unwrap_err();
+    assert!(matches!(refused, StoreError::Away { .. }), "{refused}");
+}
+
+#[test]
+fn a_store_with_an_unreadable_manifest_takes_nothing_new() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let (one, two) = (record(1), record(2));
+    store.reserve(&one, 0, Timestamp(1)).unwrap();
+    store.reserve(&two, 0, Timestamp(1)).unwrap();
+    durable::write(&store.files(two.id).manifest(), b"{}").unwrap();
+    assert!(store.reserve(&record(3), 0, Timestamp(1)).is_err());
+    assert_eq!(store.usage().unwrap().sectors, 1);
+    store.begin(one.id, Stage::TreeD, None).unwrap();
 }

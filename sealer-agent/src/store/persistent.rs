@@ -9,7 +9,7 @@ use streams::{
 };
 
 use super::{
-    StoreError,
+    StoreError, identity,
     manifest::Manifest,
     paths::{ReplicaPaths, SectorPaths},
     scratch::Scratch,
@@ -53,6 +53,7 @@ impl PersistentStore {
 
     /// Free bytes, if a replica of this type fits.
     pub(crate) fn room_for(&self, proof: SealProof, keep_free: u64) -> Result<Option<u64>, StoreError> {
+        identity::require(&self.path, self.id)?;
         let room = space::space(&self.path)?.free.saturating_sub(keep_free);
         Ok((room >= footprint::replica_bytes(proof)).then_some(room))
     }
@@ -60,6 +61,7 @@ impl PersistentStore {
     /// Copies a replica here, whole and durable under its final names when this returns. Done again after a crash, it
     /// begins anew and replaces what it finds: the names appear in the order cache, sealed file, manifest.
     pub(crate) fn keep(&self, from: &SectorPaths, manifest: &Manifest) -> Result<Sha256, StoreError> {
+        identity::require(&self.path, self.id)?;
         let to = self.files(manifest.sector);
         for parent in [&to.sealed, &to.cache, &to.manifest].into_iter().filter_map(|p| p.parent()) {
             durable::create_dir_all(parent).map_err(StoreError::io("create", parent))?;
@@ -67,8 +69,11 @@ impl PersistentStore {
         durable::remove_file(&to.manifest).map_err(StoreError::io("remove", &to.manifest))?;
         let scratch = Scratch::create(&self.path)?;
         self.publish_cache(from, &to, &scratch)?;
-        let digest = durable::copy_with_sha256(&from.sealed(), &to.sealed)
-            .map_err(StoreError::io("copy the replica to", &to.sealed))?;
+        // Copied as scratch: what an interrupted copy leaves, a sweep finds.
+        let copy = scratch.path().join("sealed");
+        let digest =
+            durable::copy_with_sha256(&from.sealed(), &copy).map_err(StoreError::io("copy the replica to", &copy))?;
+        durable::rename(&copy, &to.sealed).map_err(StoreError::io("publish", &to.sealed))?;
         manifest.write(&to.manifest)?;
         scratch.remove()?;
         Ok(streams::proof::Bytes32(digest))

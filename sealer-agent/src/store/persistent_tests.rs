@@ -25,6 +25,11 @@ fn record() -> SectorRecord {
     }
 }
 
+fn store(path: &Path) -> PersistentStore {
+    let identity = identity::init(path, true, Timestamp(1)).unwrap();
+    PersistentStore::new(identity.store, path.to_owned())
+}
+
 fn sealed_sector(store: &Path) -> SectorPaths {
     let files = SectorPaths::new(store, record().id);
     fs::create_dir_all(files.cache()).unwrap();
@@ -46,7 +51,7 @@ fn names(dir: &Path) -> Vec<String> {
 fn what_proving_needs_is_copied_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let from = sealed_sector(&dir.path().join("local"));
-    let store = PersistentStore::new(StoreId(uuid::Uuid::nil()), dir.path().join("kept"));
+    let store = store(&dir.path().join("kept"));
     let manifest = Manifest::new(&record(), 0, Timestamp(1));
     let digest = store.keep(&from, &manifest).unwrap();
 
@@ -63,7 +68,7 @@ fn what_proving_needs_is_copied_and_nothing_else() {
 fn done_again_it_replaces_what_is_there() {
     let dir = tempfile::tempdir().unwrap();
     let from = sealed_sector(&dir.path().join("local"));
-    let store = PersistentStore::new(StoreId(uuid::Uuid::nil()), dir.path().join("kept"));
+    let store = store(&dir.path().join("kept"));
     let manifest = Manifest::new(&record(), 0, Timestamp(1));
     let to = store.files(record().id);
     // What a crash may leave: an older cache, half a copy of the file.
@@ -80,10 +85,22 @@ fn a_replica_with_a_missing_tree_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let from = sealed_sector(&dir.path().join("local"));
     fs::remove_file(from.cache().join("sc-02-data-tree-r-last.dat")).unwrap();
-    let store = PersistentStore::new(StoreId(uuid::Uuid::nil()), dir.path().join("kept"));
+    let store = store(&dir.path().join("kept"));
     let error = store.keep(&from, &Manifest::new(&record(), 0, Timestamp(1))).unwrap_err();
     assert!(matches!(error, StoreError::Incomplete { what: "tree-r-last", .. }), "{error}");
     assert!(!store.has(record().id));
+}
+
+#[test]
+fn a_lost_mount_is_not_filled() {
+    let dir = tempfile::tempdir().unwrap();
+    let from = sealed_sector(&dir.path().join("local"));
+    let store = store(&dir.path().join("kept"));
+    fs::remove_file(store.path.join(crate::store::paths::IDENTITY)).unwrap();
+    let refused = store.keep(&from, &Manifest::new(&record(), 0, Timestamp(1))).unwrap_err();
+    assert!(matches!(refused, StoreError::Away { store: id, .. } if id == store.id), "{refused}");
+    assert!(matches!(store.room_for(record().proof, 0), Err(StoreError::Away { .. })));
+    assert_eq!(names(&store.path), Vec::<String>::new());
 }
 
 fn sha256(bytes: &[u8]) -> Bytes32 {
