@@ -63,7 +63,12 @@ impl Leader {
             match Lease::try_take(&self.nats, LEASE, &self.holder, LEASE_TTL).await {
                 Ok(Some(lease)) => {
                     told = false;
-                    self.lead(Arc::new(lease), &cancel).await?;
+                    match self.lead(Arc::new(lease), &cancel).await {
+                        Err(error) if cancel.is_cancelled() => return Err(error),
+                        // Mostly the queue: it comes back, and until then there is nothing to lead.
+                        Err(error) => tracing::error!("stopped leading: {error:#}"),
+                        Ok(()) => {}
+                    }
                 }
                 Ok(None) if !std::mem::replace(&mut told, true) => {
                     tracing::info!("another coordinator leads: standing by")
@@ -79,8 +84,11 @@ impl Leader {
     async fn lead(&self, lease: Arc<Lease>, cancel: &CancellationToken) -> anyhow::Result<()> {
         tracing::info!("leading");
         let tasks = Tasks::new().drain_limit(DRAIN_MAX);
-        self.start(&tasks, &lease).await?;
+        let started = self.start(&tasks, &lease).await;
         let lost = async {
+            if started.is_err() {
+                return;
+            }
             tokio::select! {
                 () = until_lost(&lease) => tracing::warn!("the lease is lost: another coordinator may lead"),
                 () = cancel.cancelled() => {}
@@ -90,10 +98,14 @@ impl Leader {
         if let Err(error) = lease.release().await {
             tracing::debug!("release the lease: {error}");
         }
+        started.context("start to lead")?;
         ended.context("lead")
     }
 
     async fn start(&self, tasks: &Tasks, lease: &Arc<Lease>) -> anyhow::Result<()> {
+        for sender in self.miners.senders() {
+            sender.take_over().await?;
+        }
         let rules = Rules { attempts_max: self.config.sector.attempts_max };
         let registry = Registry::open(&self.nats, rules, Arc::clone(&self.clock)).await?;
         let (offers, offers_rx) = mpsc::channel(NOTES_MAX);

@@ -75,7 +75,9 @@ impl Batcher {
     fn take(&mut self, offer: Offer) {
         if !self.sending.contains(&(offer.kind, offer.sector)) {
             let waiting = self.waiting.entry((offer.kind, offer.sector.miner)).or_default();
-            waiting.entry(offer.sector).or_insert(offer.since);
+            // An offer made again after a failure counts from then; the reconciler's says how long it really waits.
+            let since = waiting.entry(offer.sector).or_insert(offer.since);
+            *since = (*since).min(offer.since);
         }
     }
 

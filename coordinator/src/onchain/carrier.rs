@@ -11,6 +11,7 @@ use std::{
 use chain::{
     ChainApi,
     address::of_miner,
+    message::BadMessage,
     params::{BadParams, PreCommitSector, ProveCommitSector, method, no_value, pre_commit, prove_commit},
     policy::NetworkPolicy,
     sender::{Outgoing, SendError, Sender},
@@ -29,10 +30,9 @@ use crate::{
     sector::{Event, PRE_COMMIT, PROVE_COMMIT, park::Code},
 };
 
-/// `SysErrInsufficientFunds` and `USR_INSUFFICIENT_FUNDS`: money may come.
-const NO_FUNDS: [u32; 2] = [6, 19];
-/// `USR_FORBIDDEN`: the epoch is too early, or the miner is in a consensus fault. Time helps.
-const FORBIDDEN: u32 = 18;
+/// Exit codes that pass: `SysErrInsufficientFunds` and `USR_INSUFFICIENT_FUNDS` (money may come), and `USR_FORBIDDEN`
+/// (the epoch is too early, the miner is in a consensus fault, or the key is not one of its control addresses yet).
+const TIME_HELPS: [u32; 3] = [6, 19, 18];
 
 /// What a sector brings into a message.
 pub(super) enum Cargo {
@@ -96,15 +96,17 @@ impl Carrier {
                 continue;
             }
             let Err(error) = self.send(kind, &miner, &batch).await else { continue };
-            match error.exit_code() {
+            match Failed::from(&error) {
                 // One bad sector fails the whole message: halves find it.
-                Some(_) if batch.len() > 1 => {
+                Failed::Contents | Failed::ContentsForNow if batch.len() > 1 => {
                     let half = batch.split_off(batch.len() / 2);
                     batches.extend([half, batch]);
                 }
-                Some(code) => again.extend(self.refused(kind, &batch, code, &error).await),
-                None => {
-                    tracing::warn!(miner = %miner.id, "{} not sent: {}", name(kind), host::exit::chain(&error));
+                Failed::Contents => again.extend(self.reject(kind, &batch, &error).await),
+                Failed::ContentsForNow | Failed::Way => {
+                    let first = batch.first().map(|passenger| tracing::field::display(passenger.sector));
+                    let words = host::exit::chain(&error);
+                    tracing::warn!(miner = %miner.id, first, sectors = batch.len(), "{} not sent: {words}", name(kind));
                     again.extend(batch.iter().map(|p| p.sector));
                 }
             }
@@ -131,8 +133,9 @@ impl Carrier {
                 Ok(())
             }
             Err(error) => {
-                // After a queue error the journal may hold the message: the reconciler looks.
-                if let Some(message) = joined.get().filter(|_| !matches!(error, SendError::Queue { .. })) {
+                // The journal may hold a message of this name that carries them: the reconciler looks.
+                let in_doubt = matches!(error, SendError::Queue { .. } | SendError::NonceTaken { .. });
+                if let Some(message) = joined.get().filter(|_| !in_doubt) {
                     self.leave(batch, message).await;
                 }
                 Err(error)
@@ -169,18 +172,12 @@ impl Carrier {
         }
     }
 
-    /// The chain would refuse this one sector.
-    async fn refused(&self, kind: Kind, batch: &[Passenger], exit_code: u32, error: &SendError) -> Vec<SectorId> {
+    /// Parks sectors that no message can carry; returns those that could not be told.
+    async fn reject(&self, kind: Kind, batch: &[Passenger], error: &SendError) -> Vec<SectorId> {
         let words = host::exit::chain(error);
-        let time_helps = NO_FUNDS.contains(&exit_code) || (kind == Kind::ProveCommit && exit_code == FORBIDDEN);
         let mut again = Vec::new();
         for passenger in batch {
             let sector = passenger.sector;
-            if time_helps {
-                tracing::warn!(%sector, exit_code, "{} would fail now: {words}", name(kind));
-                again.push(sector);
-                continue;
-            }
             let code = match kind {
                 Kind::PreCommit => Code::PreCommitRefused,
                 Kind::ProveCommit => Code::ProveCommitRefused,
@@ -191,6 +188,28 @@ impl Carrier {
             }
         }
         again
+    }
+}
+
+/// Why a message was not sent, as far as its sectors are concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Failed {
+    /// The chain would refuse what is in it, for good.
+    Contents,
+    /// The chain would refuse what is in it now.
+    ContentsForNow,
+    /// Nothing is said of what is in it.
+    Way,
+}
+
+impl From<&SendError> for Failed {
+    fn from(error: &SendError) -> Self {
+        match (error, error.exit_code()) {
+            (SendError::Message(BadMessage::TooLarge { .. }), _) => Self::Contents,
+            (_, Some(code)) if TIME_HELPS.contains(&code) => Self::ContentsForNow,
+            (_, Some(_)) => Self::Contents,
+            (_, None) => Self::Way,
+        }
     }
 }
 
@@ -229,4 +248,17 @@ fn outgoing(kind: Kind, miner: MinerId, batch: &[Passenger]) -> Result<Outgoing,
 
 fn not_joined(sender: &Sender, source: Box<dyn Error + Send + Sync>) -> SendError {
     SendError::Join { sender: sender.sender().to_owned(), nonce: 0, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_is_too_large_is_halved_like_one_that_fails() {
+        let too_large = SendError::Message(BadMessage::TooLarge { bytes: 70_000 });
+        assert_eq!(Failed::from(&too_large), Failed::Contents);
+        let taken = SendError::NonceTaken { sender: "f3".to_owned(), nonce: 1 };
+        assert_eq!(Failed::from(&taken), Failed::Way);
+    }
 }

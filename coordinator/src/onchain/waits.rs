@@ -20,6 +20,14 @@ use crate::{
     sector::{Event, Landing, OnChain, PRE_COMMIT, PROVE_COMMIT},
 };
 
+/// The effect of a message on a sector, at the head.
+enum Seen {
+    There(Event),
+    NotThere,
+    /// To be looked at again at the next head.
+    Unknown,
+}
+
 /// The waits of a leading coordinator. They are kept in memory alone: the reconciler notes them again.
 pub(crate) struct Waits {
     carrier: Arc<Carrier>,
@@ -130,9 +138,54 @@ impl Waits {
                 return;
             }
         };
-        if matches!(entry.fate, Fate::Landed { settled: true, .. }) && self.settle(&entry).await {
+        let all_know = match entry.fate {
+            Fate::Landed { settled: true, .. } => self.settle(&entry).await,
+            Fate::Displaced { .. } => self.displaced(&entry).await,
+            _ => false,
+        };
+        if all_know {
             self.messages.remove(message);
         }
+    }
+
+    /// Another message has its nonce for good. Whether every sector of it knows.
+    ///
+    /// The chain's state is asked first: the node's search can miss a message that landed, and a sector that left it
+    /// then would be sent twice.
+    async fn displaced(&self, entry: &OutboxEntry) -> bool {
+        let mut all_know = true;
+        for number in &entry.sectors {
+            let sector = SectorId { miner: entry.miner, number: *number };
+            let landing = Landing {
+                message: entry.message.clone(),
+                cid: entry.signed.last().map(|signed| signed.cid.clone()).unwrap_or_default(),
+                height: 0,
+                exit_code: 0,
+                gas_used: 0,
+            };
+            let event = match self.seen(entry, sector, landing).await {
+                Seen::There(mut event) => {
+                    // No receipt says where it landed; what it did on chain does.
+                    match &mut event {
+                        Event::PreCommitLanded { landing, epoch } => landing.height = *epoch,
+                        Event::ProveCommitLanded { landing, on_chain } => landing.height = on_chain.activation,
+                        _ => {}
+                    }
+                    event
+                }
+                Seen::NotThere => {
+                    let nonce = entry.message.nonce;
+                    tracing::error!(%sector, nonce, "another message took the nonce of its {}", entry.method);
+                    Event::NeverSent { message: entry.message.clone() }
+                }
+                Seen::Unknown => {
+                    all_know = false;
+                    continue;
+                }
+            };
+            all_know &= self.told(sector, event).await;
+        }
+        all_know
     }
 
     /// Whether every sector of it knows.
@@ -163,9 +216,14 @@ impl Waits {
             let sector = SectorId { miner: entry.miner, number: *number };
             let event = match (failures.get(&index), exit_code) {
                 (Some(code), _) => Event::MessageFailed { landing: landing.clone(), sector_code: Some(*code) },
-                (None, 0) => match self.seen(entry, sector, &landing).await {
-                    Some(event) => event,
-                    None => {
+                (None, 0) => match self.seen(entry, sector, landing.clone()).await {
+                    Seen::There(event) => event,
+                    Seen::NotThere => {
+                        tracing::debug!(%sector, "{} landed and its effect is not at this head", entry.method);
+                        all_know = false;
+                        continue;
+                    }
+                    Seen::Unknown => {
                         all_know = false;
                         continue;
                     }
@@ -177,34 +235,32 @@ impl Waits {
         all_know
     }
 
-    /// What the chain's state says of a sector whose message went through; `None`: look again at the next head.
-    async fn seen(&self, entry: &OutboxEntry, sector: SectorId, landing: &Landing) -> Option<Event> {
+    /// What the chain's state says of a sector that joined a message.
+    async fn seen(&self, entry: &OutboxEntry, sector: SectorId, landing: Landing) -> Seen {
         let chain = &self.carrier.chain;
         let head = Vec::new();
         let seen = match entry.method.as_str() {
-            PRE_COMMIT => chain.pre_commit(sector.miner, sector.number, &head).await.map(|found| {
-                found.map(|p| Event::PreCommitLanded { landing: landing.clone(), epoch: p.pre_commit_epoch })
-            }),
+            PRE_COMMIT => chain
+                .pre_commit(sector.miner, sector.number, &head)
+                .await
+                .map(|found| found.map(|p| Event::PreCommitLanded { landing, epoch: p.pre_commit_epoch })),
             PROVE_COMMIT => self.seen_proving(sector, landing).await,
             other => {
                 tracing::error!(%sector, "it joined a message of unknown method {other}");
-                return None;
+                return Seen::Unknown;
             }
         };
         match seen {
-            Ok(Some(event)) => Some(event),
-            Ok(None) => {
-                tracing::debug!(%sector, "{} landed and its effect is not at this head", entry.method);
-                None
-            }
+            Ok(Some(event)) => Seen::There(event),
+            Ok(None) => Seen::NotThere,
             Err(error) => {
                 tracing::warn!(%sector, "read the sector from the chain, again at the next head: {error}");
-                None
+                Seen::Unknown
             }
         }
     }
 
-    async fn seen_proving(&self, sector: SectorId, landing: &Landing) -> Result<Option<Event>, chain::ChainError> {
+    async fn seen_proving(&self, sector: SectorId, landing: Landing) -> Result<Option<Event>, chain::ChainError> {
         let chain = &self.carrier.chain;
         let head = Vec::new();
         let Some(info) = chain.sector(sector.miner, sector.number, &head).await? else { return Ok(None) };
@@ -215,7 +271,7 @@ impl Waits {
             deadline: at.deadline,
             partition: at.partition,
         };
-        Ok(Some(Event::ProveCommitLanded { landing: landing.clone(), on_chain }))
+        Ok(Some(Event::ProveCommitLanded { landing, on_chain }))
     }
 
     /// Whether the record has it, or has refused it.

@@ -127,6 +127,21 @@ async fn of_two_senders_with_one_nonce_one_wins() {
 }
 
 #[tokio::test]
+async fn a_standby_that_takes_over_knows_what_the_leader_sent() {
+    let (_server, nats) = nats().await;
+    let chain = Scripted::default();
+    let (standby, leader) = (sender(&nats, &chain).await, sender(&nats, &chain).await);
+    let name = leader.send(outgoing(), async |_| Ok(())).await.unwrap();
+    assert!(standby.pump().await.unwrap().changed.is_empty());
+
+    standby.take_over().await.unwrap();
+    let pumped = standby.pump().await.unwrap();
+    assert_eq!(pumped.changed[0].message, name);
+    let next = standby.send(outgoing(), async |_| Ok(())).await.unwrap();
+    assert_eq!(next.nonce, name.nonce + 1);
+}
+
+#[tokio::test]
 async fn a_message_that_would_fail_or_that_nobody_joins_leaves_nothing_behind() {
     let (_server, nats) = nats().await;
     let chain = Scripted::default();

@@ -202,6 +202,14 @@ impl Sender {
         Ok(Self { chain, key, config, clock, outbox, sending: Mutex::new(()), pumping: Mutex::new(()) })
     }
 
+    /// Takes up what another process did with this address since [`Sender::open`]. To be called when the role of the
+    /// one that sends is taken over from it.
+    pub async fn take_over(&self) -> Result<(), SendError> {
+        let _sending = self.sending.lock().await;
+        let _pumping = self.pumping.lock().await;
+        self.outbox.reload().await
+    }
+
     /// The address it sends for.
     #[must_use]
     pub const fn address(&self) -> Address {
@@ -219,8 +227,8 @@ impl Sender {
     /// the send in progress.)
     ///
     /// When this returns the message is in the outbox, and will be pushed until it has landed, whatever happens to
-    /// this process. An error after `join` was called means that it is *not* there, except for a queue error, which
-    /// leaves that open: [`Sender::entry`] tells.
+    /// this process. An error after `join` was called means that it is *not* there, except for a queue error and a
+    /// taken nonce: what is under its name then, and which sectors that carries, [`Sender::entry`] tells.
     pub async fn send<J, F>(&self, outgoing: Outgoing, join: J) -> Result<MessageRef, SendError>
     where
         J: FnOnce(MessageRef) -> F + Send,

@@ -38,13 +38,24 @@ struct Memory {
 
 impl Outbox {
     pub(super) async fn open(nats: &Nats, sender: String) -> Result<Self, SendError> {
-        let failed = |source| SendError::Queue { sender: sender.clone(), source };
-        let bucket: Bucket<OutboxEntry> = Bucket::open(nats, BucketName::Messages).await.map_err(failed)?;
-        let mut memory = Memory::default();
-        for entry in bucket.entries(&format!("{sender}.*")).await.map_err(failed)? {
-            memory.take_up(entry.value, entry.revision);
-        }
-        Ok(Self { bucket, sender, memory: Mutex::new(memory) })
+        let bucket = match Bucket::open(nats, BucketName::Messages).await {
+            Ok(bucket) => bucket,
+            Err(source) => return Err(SendError::Queue { sender, source }),
+        };
+        let outbox = Self { bucket, sender, memory: Mutex::default() };
+        outbox.reload().await?;
+        Ok(outbox)
+    }
+
+    /// Takes up what is in the bucket now.
+    pub(super) async fn reload(&self) -> Result<(), SendError> {
+        let there = self.bucket.entries(&format!("{}.*", self.sender)).await.map_err(|e| self.failed(e))?;
+        self.with(|memory| {
+            for entry in there {
+                memory.take_up(entry.value, entry.revision);
+            }
+        });
+        Ok(())
     }
 
     pub(super) fn sender(&self) -> &str {
@@ -126,6 +137,10 @@ impl Outbox {
 impl Memory {
     fn take_up(&mut self, value: OutboxEntry, revision: u64) {
         let nonce = value.message.nonce;
+        // What was read before another change was heard of is old.
+        if self.open.get(&nonce).is_some_and(|known| known.revision > revision) {
+            return;
+        }
         self.next = self.next.max(nonce.saturating_add(1));
         if is_settled(&value.fate) {
             self.open.remove(&nonce);
