@@ -80,13 +80,15 @@ impl Watcher {
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                // Asked first: told to stop, the watches may be gone before this loop hears of it.
+                biased;
                 () = cancel.cancelled() => break,
+                _ = renew.tick() => self.renew().await,
                 wake = self.wakes.recv() => {
                     let wake = wake.context("the watches ended")?;
                     self.woken(wake).await;
                     check.reset();
                 }
-                _ = renew.tick() => self.renew().await,
                 _ = check.tick() => self.pass(Pass::IfMoved).await,
             }
         }
