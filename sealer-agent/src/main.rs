@@ -33,6 +33,8 @@ mod process;
 mod request;
 mod runner;
 mod said;
+#[cfg(test)]
+mod sample;
 mod slots;
 mod stage;
 mod store;

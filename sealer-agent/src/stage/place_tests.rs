@@ -3,13 +3,10 @@
 use std::{fs, path::Path};
 
 use host::durable;
-use streams::{
-    id::{SectorId, Timestamp},
-    proof::SealProof,
-    sector::SectorState,
-};
+use streams::id::Timestamp;
 
 use super::*;
+use crate::sample::allocated;
 use crate::store::{identity, paths};
 
 fn store(dir: &Path) -> LocalStore {
@@ -17,33 +14,18 @@ fn store(dir: &Path) -> LocalStore {
     LocalStore::new(identity.store, dir.to_owned())
 }
 
-fn record(number: u64) -> SectorRecord {
-    SectorRecord {
-        id: SectorId::from_key(&format!("f01000.{number}")).unwrap(),
-        proof: SealProof::Drg2KiBV1_1,
-        pieces: vec![],
-        submitted_at: Timestamp(1),
-        state: SectorState::Allocated {},
-        entered_at: Timestamp(1),
-        seq: 1,
-        errors: vec![],
-        story: vec![],
-        messages: vec![],
-    }
-}
-
 #[test]
 fn stores_that_fail_are_passed_over() {
     let dir = tempfile::tempdir().unwrap();
     let [away, unreadable, good] = ["away", "unreadable", "good"].map(|name| store(&dir.path().join(name)));
     fs::remove_file(away.path.join(paths::IDENTITY)).unwrap();
-    unreadable.reserve(&record(1), 0, now()).unwrap();
-    durable::write(&unreadable.files(record(1).id).manifest(), b"{}").unwrap();
+    unreadable.reserve(&allocated(1), 0, now()).unwrap();
+    durable::write(&unreadable.files(allocated(1).id).manifest(), b"{}").unwrap();
 
     let id = good.id;
     let mut stores = Stores { local: vec![away, unreadable, good], persistent: vec![] };
-    assert_eq!(find(&stores, &record(2), 0).unwrap(), Ok(id));
+    assert_eq!(find(&stores, &allocated(2), 0).unwrap(), Ok(id));
     stores.local.pop();
-    let why_not = find(&stores, &record(2), 0).unwrap().unwrap_err();
+    let why_not = find(&stores, &allocated(2), 0).unwrap().unwrap_err();
     assert!(why_not.contains("unreadable"), "{why_not}");
 }

@@ -1,30 +1,13 @@
 //! Room, and what a stage finds when it begins.
 
-use streams::{
-    proof::{Bytes32, Drawn, SealProof},
-    sector::SectorState,
-};
+use streams::proof::{Bytes32, Drawn};
 
 use super::*;
+use crate::sample::allocated;
 
 fn store(dir: &Path) -> LocalStore {
     let identity = identity::init(dir, false, Timestamp(1)).unwrap();
     LocalStore::new(identity.store, dir.to_owned())
-}
-
-fn record(number: u64) -> SectorRecord {
-    SectorRecord {
-        id: SectorId::from_key(&format!("f01000.{number}")).unwrap(),
-        proof: SealProof::Drg2KiBV1_1,
-        pieces: vec![],
-        submitted_at: Timestamp(1),
-        state: SectorState::Allocated {},
-        entered_at: Timestamp(1),
-        seq: 1,
-        errors: vec![],
-        story: vec![],
-        messages: vec![],
-    }
 }
 
 fn ticket(byte: u8) -> Drawn {
@@ -35,7 +18,7 @@ fn ticket(byte: u8) -> Drawn {
 fn room_is_promised_once_and_counts_from_then_on() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
-    let one = record(1);
+    let one = allocated(1);
     assert_eq!(store.reserve(&one, 0, Timestamp(1)).unwrap(), Reserved::Yes);
     assert_eq!(store.reserve(&one, 0, Timestamp(2)).unwrap(), Reserved::Yes);
     let usage = store.usage().unwrap();
@@ -47,9 +30,9 @@ fn room_is_promised_once_and_counts_from_then_on() {
 fn a_sector_without_room_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
-    let refused = store.reserve(&record(1), u64::MAX, Timestamp(1)).unwrap();
+    let refused = store.reserve(&allocated(1), u64::MAX, Timestamp(1)).unwrap();
     assert!(matches!(refused, Reserved::NoRoom { room: 0, .. }), "{refused:?}");
-    assert!(matches!(store.manifest(record(1).id), Err(StoreError::SectorMissing { .. })));
+    assert!(matches!(store.manifest(allocated(1).id), Err(StoreError::SectorMissing { .. })));
     assert_eq!(store.usage().unwrap().sectors, 0);
 }
 
@@ -57,7 +40,7 @@ fn a_sector_without_room_leaves_nothing() {
 fn the_manifest_keeps_the_last_ticket() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
-    let one = record(1);
+    let one = allocated(1);
     let tag = |generation, byte| Tag { generation, ticket: ticket(byte) };
     store.reserve(&one, 0, Timestamp(1)).unwrap();
     store.begin(one.id, Stage::TreeD, None).unwrap();
@@ -74,7 +57,7 @@ fn the_manifest_keeps_the_last_ticket() {
 fn a_stage_done_again_takes_back_what_came_after_it() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
-    let one = record(1);
+    let one = allocated(1);
     store.reserve(&one, 0, Timestamp(1)).unwrap();
     store.finish(one.id, Facts::AddPiece { pieces: vec![] }).unwrap();
     store.finish(one.id, Facts::TreeD { comm_d: Bytes32([1; 32]) }).unwrap();
@@ -88,7 +71,7 @@ fn a_stage_done_again_takes_back_what_came_after_it() {
 fn finalize_gives_room_back() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
-    let one = record(1);
+    let one = allocated(1);
     store.reserve(&one, 0, Timestamp(1)).unwrap();
     let files = store.files(one.id);
     durable::write(&files.staged(), b"data").unwrap();
@@ -103,9 +86,9 @@ fn a_lost_mount_is_not_filled() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
     fs::remove_file(dir.path().join(paths::IDENTITY)).unwrap();
-    let refused = store.reserve(&record(1), 0, Timestamp(1)).unwrap_err();
+    let refused = store.reserve(&allocated(1), 0, Timestamp(1)).unwrap_err();
     assert!(matches!(refused, StoreError::Away { store: id, .. } if id == store.id), "{refused}");
-    let refused = store.begin(record(1).id, Stage::TreeD, None).unwrap_err();
+    let refused = store.begin(allocated(1).id, Stage::TreeD, None).unwrap_err();
     assert!(matches!(refused, StoreError::Away { .. }), "{refused}");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
@@ -114,7 +97,7 @@ fn a_lost_mount_is_not_filled() {
 fn another_disk_at_the_path_is_another_store() {
     let dir = tempfile::tempdir().unwrap();
     let store = LocalStore { id: StoreId(uuid::Uuid::nil()), ..store(dir.path()) };
-    let refused = store.reserve(&record(1), 0, Timestamp(1)).unwrap_err();
+    let refused = store.reserve(&allocated(1), 0, Timestamp(1)).unwrap_err();
     assert!(matches!(refused, StoreError::Away { .. }), "{refused}");
 }
 
@@ -122,11 +105,11 @@ fn another_disk_at_the_path_is_another_store() {
 fn a_store_with_an_unreadable_manifest_takes_nothing_new() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
-    let (one, two) = (record(1), record(2));
+    let (one, two) = (allocated(1), allocated(2));
     store.reserve(&one, 0, Timestamp(1)).unwrap();
     store.reserve(&two, 0, Timestamp(1)).unwrap();
     durable::write(&store.files(two.id).manifest(), b"{}").unwrap();
-    assert!(store.reserve(&record(3), 0, Timestamp(1)).is_err());
+    assert!(store.reserve(&allocated(3), 0, Timestamp(1)).is_err());
     assert_eq!(store.usage().unwrap().sectors, 1);
     store.begin(one.id, Stage::TreeD, None).unwrap();
 }

@@ -2,28 +2,10 @@
 
 use std::path::Path;
 
-use streams::{
-    id::Timestamp,
-    proof::Bytes32,
-    sector::{SectorRecord, SectorState},
-};
+use streams::{id::Timestamp, proof::Bytes32};
 
 use super::*;
-
-fn record() -> SectorRecord {
-    SectorRecord {
-        id: SectorId::from_key("f01000.17").unwrap(),
-        proof: SealProof::Drg2KiBV1_1,
-        pieces: vec![],
-        submitted_at: Timestamp(1),
-        state: SectorState::Allocated {},
-        entered_at: Timestamp(1),
-        seq: 1,
-        errors: vec![],
-        story: vec![],
-        messages: vec![],
-    }
-}
+use crate::sample::allocated;
 
 fn store(path: &Path) -> PersistentStore {
     let identity = identity::init(path, true, Timestamp(1)).unwrap();
@@ -31,7 +13,7 @@ fn store(path: &Path) -> PersistentStore {
 }
 
 fn sealed_sector(store: &Path) -> SectorPaths {
-    let files = SectorPaths::new(store, record().id);
+    let files = SectorPaths::new(store, allocated(17).id);
     fs::create_dir_all(files.cache()).unwrap();
     durable::write(&files.sealed(), b"replica").unwrap();
     for name in ["p_aux", "t_aux", "sc-02-data-tree-r-last.dat", "sc-02-data-layer-1.dat"] {
@@ -52,14 +34,14 @@ fn what_proving_needs_is_copied_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let from = sealed_sector(&dir.path().join("local"));
     let store = store(&dir.path().join("kept"));
-    let manifest = Manifest::new(&record(), 0, Timestamp(1));
+    let manifest = Manifest::new(&allocated(17), 0, Timestamp(1));
     let digest = store.keep(&from, &manifest).unwrap();
 
     assert_eq!(digest, sha256(b"replica"));
-    let to = store.files(record().id);
+    let to = store.files(allocated(17).id);
     assert_eq!(fs::read(&to.sealed).unwrap(), b"replica");
     assert_eq!(names(&to.cache), ["p_aux", "sc-02-data-tree-r-last.dat", "t_aux"]);
-    assert!(store.has(record().id));
+    assert!(store.has(allocated(17).id));
     assert_eq!(store.replicas(), 1);
     assert_eq!(names(&dir.path().join("kept/scratch")), Vec::<String>::new());
 }
@@ -69,8 +51,8 @@ fn done_again_it_replaces_what_is_there() {
     let dir = tempfile::tempdir().unwrap();
     let from = sealed_sector(&dir.path().join("local"));
     let store = store(&dir.path().join("kept"));
-    let manifest = Manifest::new(&record(), 0, Timestamp(1));
-    let to = store.files(record().id);
+    let manifest = Manifest::new(&allocated(17), 0, Timestamp(1));
+    let to = store.files(allocated(17).id);
     // What a crash may leave: an older cache, half a copy of the file.
     fs::create_dir_all(&to.cache).unwrap();
     durable::write(&to.cache.join("p_aux"), b"old").unwrap();
@@ -86,9 +68,9 @@ fn a_replica_with_a_missing_tree_is_refused() {
     let from = sealed_sector(&dir.path().join("local"));
     fs::remove_file(from.cache().join("sc-02-data-tree-r-last.dat")).unwrap();
     let store = store(&dir.path().join("kept"));
-    let error = store.keep(&from, &Manifest::new(&record(), 0, Timestamp(1))).unwrap_err();
+    let error = store.keep(&from, &Manifest::new(&allocated(17), 0, Timestamp(1))).unwrap_err();
     assert!(matches!(error, StoreError::Incomplete { what: "tree-r-last", .. }), "{error}");
-    assert!(!store.has(record().id));
+    assert!(!store.has(allocated(17).id));
 }
 
 #[test]
@@ -97,9 +79,9 @@ fn a_lost_mount_is_not_filled() {
     let from = sealed_sector(&dir.path().join("local"));
     let store = store(&dir.path().join("kept"));
     fs::remove_file(store.path.join(crate::store::paths::IDENTITY)).unwrap();
-    let refused = store.keep(&from, &Manifest::new(&record(), 0, Timestamp(1))).unwrap_err();
+    let refused = store.keep(&from, &Manifest::new(&allocated(17), 0, Timestamp(1))).unwrap_err();
     assert!(matches!(refused, StoreError::Away { store: id, .. } if id == store.id), "{refused}");
-    assert!(matches!(store.room_for(record().proof, 0), Err(StoreError::Away { .. })));
+    assert!(matches!(store.room_for(allocated(17).proof, 0), Err(StoreError::Away { .. })));
     assert_eq!(names(&store.path), Vec::<String>::new());
 }
 
