@@ -68,7 +68,7 @@ pub(crate) async fn run(config: Config, data: &Path) -> Result<(), CliError> {
     let stop = host::signal::shutdown().map_err(|e| CliError::new(Exit::Io, "listen for signals").because(e))?;
     let tasks = Tasks::new().drain_limit(DRAIN_MAX);
     let app = App::build(config, data).await?;
-    app.spawn(&tasks, Arc::new(prover::RealVerifier));
+    app.spawn(&tasks, prover::verifier());
     tasks.run_until(stop).await.map_err(|e| CliError::new(Exit::Failure, "the coordinator stopped").because(e))
 }
 

@@ -1,51 +1,5 @@
-//! Decides what happens next to a sector, and speaks to the chain about it.
-//!
-//! Three storeys; the upper may use the lower, never the reverse:
-//!
-//! ```text
-//! wire up, talk to people   main  cli  config  app  leader  command/  view/  dev/
-//! do I/O                    registry  driver  results  verify  reconciler  numbers  tickets  submission  unsealing
-//!                           onchain/  head  miners  miner_create  control  pieces/
-//! decide                    sector/  batch  packing
-//! ```
+//! The program; see the library beside it.
 
-mod app;
-mod batch;
-mod cli;
-mod command;
-mod config;
-mod control;
-mod dev;
-mod driver;
-mod head;
-mod leader;
-mod miner_create;
-mod miners;
-mod numbers;
-mod onchain;
-mod packing;
-mod pieces;
-mod reconciler;
-mod registry;
-mod results;
-mod sector;
-mod submission;
-mod tickets;
-#[cfg(test)]
-mod trial;
-mod unsealing;
-mod verify;
-mod view;
-
-use std::process::ExitCode;
-
-use clap::Parser as _;
-
-fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
-    host::exit::main_with(|| {
-        let runtime = tokio::runtime::Runtime::new()
-            .map_err(|e| host::exit::CliError::new(host::exit::Exit::Io, "start the runtime").because(e))?;
-        runtime.block_on(command::run(cli))
-    })
+fn main() -> std::process::ExitCode {
+    coordinator::main()
 }

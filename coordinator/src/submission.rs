@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use streams::{
     control::{SubmitRequest, Submitted},
-    id::MinerId,
+    id::{Incarnation, MinerId},
     kv::CasError,
     sector::{Piece, SectorRecord, SectorState},
 };
@@ -80,6 +80,7 @@ impl Submission {
         for (id, pieces) in ids.into_iter().zip(contents) {
             let record = SectorRecord {
                 id,
+                incarnation: Incarnation::FIRST,
                 proof: miner.proof,
                 pieces,
                 submitted_at: now,

@@ -18,7 +18,7 @@ use host::{
     signal,
     tasks::Tasks,
 };
-use prover::{RealVerifier, Verifier};
+use prover::Verifier;
 use streams::{
     error::QueueError,
     id::Epoch,
@@ -89,7 +89,7 @@ impl Parts {
             connect_timeout: config.nats.connect_timeout,
         };
         let nats = Nats::connect(&nats).await.map_err(queue_down)?;
-        Ok(Self { chain: Arc::new(node), network, nats, key, verifier: Arc::new(RealVerifier::new()), holder })
+        Ok(Self { chain: Arc::new(node), network, nats, key, verifier: prover::verifier(), holder })
     }
 }
 

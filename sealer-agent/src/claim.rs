@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use streams::{
     error::QueueError,
-    id::{AgentId, SectorId, Timestamp},
+    id::{AgentId, Incarnation, SectorId, Timestamp},
     kv::{Bucket, CasError},
     message::ClaimRef,
     records::Claim,
@@ -25,6 +25,15 @@ pub(crate) struct Claimant {
     pub(crate) run: Uuid,
 }
 
+/// Which life of the sector work belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Life {
+    /// One ticket, one cache folder.
+    pub(crate) generation: u32,
+    /// One life of the queue.
+    pub(crate) incarnation: Incarnation,
+}
+
 /// Whether a stage may be taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -35,11 +44,12 @@ pub(crate) enum Verdict {
 }
 
 /// Reads a claim. One that was let go is free. So is one whose holder was silent for `stale_after`, and one of an
-/// earlier run of this very agent, since two runs never have one name. A new generation counts its attempts anew.
+/// earlier run of this very agent, since two runs never have one name, and one of an earlier life of the queue. A new
+/// generation counts its attempts anew.
 pub(crate) fn judge(
     found: Option<&Claim>,
     me: &Claimant,
-    generation: u32,
+    life: Life,
     now: Timestamp,
     stale_after: Duration,
 ) -> Verdict {
@@ -47,10 +57,12 @@ pub(crate) fn judge(
     let let_go = claim.beat_at == Timestamp(0);
     let stale = u128::from(now.ms_since(claim.beat_at)) > stale_after.as_millis();
     let own_past = claim.agent == me.agent && claim.run != me.run;
-    if !(let_go || stale || own_past) {
+    let past_life = claim.incarnation < life.incarnation;
+    if !(let_go || stale || own_past || past_life) {
         return Verdict::Busy { holder: claim.agent.clone() };
     }
-    let attempt = if claim.generation == generation { claim.attempt.saturating_add(1) } else { 1 };
+    let same_life = Life { generation: claim.generation, incarnation: claim.incarnation } == life;
+    let attempt = if same_life { claim.attempt.saturating_add(1) } else { 1 };
     Verdict::Free { attempt }
 }
 
@@ -78,19 +90,20 @@ impl Claims {
         &self,
         sector: SectorId,
         stage: Stage,
-        generation: u32,
+        life: Life,
         stale_after: Duration,
     ) -> Result<Taken, QueueError> {
         let key = format!("{}.{stage}", sector.key());
         for _ in 0..RACES_MAX {
             let found = self.bucket.get(&key).await?;
             let at = now();
-            let attempt = match judge(found.as_ref().map(|e| &e.value), &self.me, generation, at, stale_after) {
+            let attempt = match judge(found.as_ref().map(|e| &e.value), &self.me, life, at, stale_after) {
                 Verdict::Free { attempt } => attempt,
                 Verdict::Busy { holder } => return Ok(Taken::Busy { holder }),
             };
             let Claimant { agent, run } = self.me.clone();
-            let claim = Claim { agent, run, attempt, generation, claimed_at: at, beat_at: at };
+            let Life { generation, incarnation } = life;
+            let claim = Claim { agent, run, attempt, generation, incarnation, claimed_at: at, beat_at: at };
             let written = match found {
                 Some(entry) => self.bucket.update(&key, &claim, entry.revision).await,
                 None => self.bucket.create(&key, &claim).await,
@@ -131,7 +144,12 @@ pub(crate) enum LetGo {
 impl Held {
     /// What the result carries.
     pub(crate) const fn reference(&self) -> ClaimRef {
-        ClaimRef { attempt: self.claim.attempt, fence: self.fence, generation: self.claim.generation }
+        ClaimRef {
+            attempt: self.claim.attempt,
+            fence: self.fence,
+            generation: self.claim.generation,
+            incarnation: self.claim.incarnation,
+        }
     }
 
     /// Says that the work goes on. False once another has the claim: the work may go on, and its result is offered,
@@ -196,18 +214,23 @@ mod tests {
             run: Uuid::from_u128(run),
             attempt: 2,
             generation: 1,
+            incarnation: Incarnation::FIRST,
             claimed_at: Timestamp(1),
             beat_at: Timestamp(beat_ms),
         }
     }
 
     fn at(now_ms: u64, found: &Claim, generation: u32) -> Verdict {
-        judge(Some(found), &me(), generation, Timestamp(now_ms), WAIT)
+        let life = Life { generation, incarnation: Incarnation::FIRST };
+        judge(Some(found), &me(), life, Timestamp(now_ms), WAIT)
     }
 
     #[test]
     fn the_first_claim_is_the_first_attempt() {
-        assert_eq!(judge(None, &me(), 1, Timestamp(5), WAIT), Verdict::Free { attempt: 1 });
+        assert_eq!(
+            judge(None, &me(), Life { generation: 1, incarnation: Incarnation::FIRST }, Timestamp(5), WAIT),
+            Verdict::Free { attempt: 1 }
+        );
     }
 
     #[test]
@@ -228,6 +251,13 @@ mod tests {
     fn an_earlier_run_of_this_agent_is_dead_and_this_one_is_not() {
         assert_eq!(at(100_000, &claim("a", 9, 100_000), 1), Verdict::Free { attempt: 3 });
         assert!(matches!(at(100_000, &claim("a", 1, 100_000), 1), Verdict::Busy { .. }));
+    }
+
+    #[test]
+    fn a_claim_of_an_earlier_life_of_the_queue_is_free_and_counts_anew() {
+        let found = claim("b", 9, 100_000);
+        let life = Life { generation: 1, incarnation: Incarnation::FIRST.next() };
+        assert_eq!(judge(Some(&found), &me(), life, Timestamp(100_000), WAIT), Verdict::Free { attempt: 1 });
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Every state against every stage.
 
 use streams::{
-    id::{SectorId, StoreId, Timestamp},
+    id::{Incarnation, SectorId, StoreId, Timestamp},
     message::ArtifactRef,
     proof::{Bytes32, Drawn, ProofBytes, SealProof},
     sector::{MessageRef, ParkReason, Persisted, Piece, Placement, PreCommit},
@@ -105,6 +105,7 @@ fn record(state: SectorState) -> SectorRecord {
     };
     SectorRecord {
         id: SectorId::from_key("f01000.17").unwrap(),
+        incarnation: Incarnation::FIRST,
         proof: SealProof::Drg2KiBV1_1,
         pieces: vec![piece],
         submitted_at: Timestamp(1),

@@ -27,7 +27,7 @@ use uuid::Uuid;
 use crate::{
     board::Board,
     child::AtWork,
-    claim::{Claims, Held, LetGo, Taken},
+    claim::{Claims, Held, LetGo, Life, Taken},
     halt::{BUSY_DELAY, Halt},
     job_dir::{AgentDir, JobDir, Owner},
     journal::{AnyResult, Journal},
@@ -99,8 +99,11 @@ impl Runner {
     /// Claims the task's stage if its record wants it.
     async fn claimed(&self, task: &Task, ack_wait: Duration) -> Result<Claimed, Halt> {
         let Some(record) = self.due(task).await? else { return Ok(Claimed::Old) };
-        let generation = record.state.placement().map_or(0, |at| at.generation);
-        let held = match self.claims.take(task.sector, task.stage, generation, ack_wait).await? {
+        let life = Life {
+            generation: record.state.placement().map_or(0, |at| at.generation),
+            incarnation: record.incarnation,
+        };
+        let held = match self.claims.take(task.sector, task.stage, life, ack_wait).await? {
             Taken::Mine(held) => held,
             Taken::Busy { holder } => {
                 tracing::debug!(%holder, "another agent is at work on it");

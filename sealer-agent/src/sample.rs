@@ -1,7 +1,7 @@
 //! What tests begin with.
 
 use streams::{
-    id::{SectorId, Timestamp},
+    id::{Incarnation, SectorId, Timestamp},
     proof::SealProof,
     sector::{SectorRecord, SectorState},
 };
@@ -10,6 +10,7 @@ use streams::{
 pub(crate) fn allocated(number: u64) -> SectorRecord {
     SectorRecord {
         id: SectorId::from_key(&format!("f01000.{number}")).unwrap(),
+        incarnation: Incarnation::FIRST,
         proof: SealProof::Drg2KiBV1_1,
         pieces: vec![],
         submitted_at: Timestamp(1),

@@ -219,6 +219,29 @@ impl fmt::Display for StoreId {
     }
 }
 
+/// One life of the queue. A total loss, or a restore from a backup, begins the next one: what was claimed, locked or
+/// reported in an earlier one does not count any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Incarnation(pub u32);
+
+impl Incarnation {
+    /// The life that `coordinator init` and a first start begin.
+    pub const FIRST: Self = Self(1);
+
+    /// The life after this one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Milliseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(transparent)]

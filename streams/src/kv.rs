@@ -48,11 +48,13 @@ pub enum BucketName {
     Leases,
     /// `<miner>.<sector>`: who may write a sector's files.
     Locks,
+    /// `cluster`: which life of the queue this is.
+    Cluster,
 }
 
 impl BucketName {
     /// Every bucket.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Sectors,
         Self::Numbers,
         Self::Claims,
@@ -63,6 +65,7 @@ impl BucketName {
         Self::Posts,
         Self::Leases,
         Self::Locks,
+        Self::Cluster,
     ];
 
     /// The name in the NATS CLI: `nats kv ls SECTORS`.
@@ -79,6 +82,7 @@ impl BucketName {
             Self::Posts => "POSTS",
             Self::Leases => "LEASES",
             Self::Locks => "LOCKS",
+            Self::Cluster => "CLUSTER",
         }
     }
 
@@ -99,6 +103,7 @@ impl BucketName {
             Self::Posts => "Window PoSt proofs, kept until they are final on chain",
             Self::Leases => "Who holds which role",
             Self::Locks => "Who may write a sector's files",
+            Self::Cluster => "Which life of the queue this is",
         }
     }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::text::{BadText, Text, decode, encode};
 use crate::{
-    id::{AgentId, Epoch, MinerId, Place, SectorId, SectorNumber, StoreId, Timestamp},
+    id::{AgentId, Epoch, Incarnation, MinerId, Place, SectorId, SectorNumber, StoreId, Timestamp},
     proof::{Commitment, ProofBytes, SealProof, Sha256},
     stage::Stage,
 };
@@ -79,6 +79,8 @@ pub struct ClaimRef {
     pub fence: u64,
     /// The sector's generation (one ticket, one cache folder) when it was claimed.
     pub generation: u32,
+    /// The record's incarnation when it was claimed.
+    pub incarnation: Incarnation,
 }
 
 /// What came of a task.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    id::{AgentId, Epoch, MinerId, Place, SectorId, SectorNumber, StoreId, Timestamp},
+    id::{AgentId, Epoch, Incarnation, MinerId, Place, SectorId, SectorNumber, StoreId, Timestamp},
     message::Text,
     proof::{Bytes32, ProofBytes},
     sector::MessageRef,
@@ -22,6 +22,8 @@ pub struct Claim {
     pub attempt: u32,
     /// The sector's generation when claimed.
     pub generation: u32,
+    /// The record's incarnation when claimed.
+    pub incarnation: Incarnation,
     /// When it was claimed.
     pub claimed_at: Timestamp,
     /// When the holder last said that it is at work; older than [`CLAIM_STALE_MS`] another may take over.
@@ -348,9 +350,30 @@ pub struct SectorLock {
     pub agent: AgentId,
     /// The sector's generation.
     pub generation: u32,
+    /// The record's incarnation.
+    pub incarnation: Incarnation,
 }
 
 impl Text for SectorLock {
     const KIND: &'static str = "sector-lock";
+    const VERSION: u64 = 1;
+}
+
+/// Bucket `CLUSTER`, key `cluster`: which life of the queue this is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterRecord {
+    /// It.
+    pub incarnation: Incarnation,
+    /// The network whose sectors are in it.
+    pub network: String,
+    /// When it began.
+    pub began_at: Timestamp,
+    /// Why: `first start`, `rebuilt after a total loss`, `restored from a backup of …`.
+    pub because: String,
+}
+
+impl Text for ClusterRecord {
+    const KIND: &'static str = "cluster";
     const VERSION: u64 = 1;
 }

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    id::{AgentId, Epoch, Place, SectorId, StoreId, Timestamp},
+    id::{AgentId, Epoch, Incarnation, Place, SectorId, StoreId, Timestamp},
     message::{ArtifactRef, Text},
     proof::{Commitment, Drawn, ProofBytes, SealProof, Sha256},
     stage::Stage,
@@ -19,6 +19,8 @@ use crate::{
 pub struct SectorRecord {
     /// Its name.
     pub id: SectorId,
+    /// Which life of the queue this record belongs to: claims, locks and results of another one do not count.
+    pub incarnation: Incarnation,
     /// Its seal proof type.
     pub proof: SealProof,
     /// Its pieces, in order of offset; none in a CC (committed capacity) sector.

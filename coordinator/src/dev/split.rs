@@ -99,7 +99,7 @@ pub(crate) fn write(path: &Path, splits: &[(SectorId, Split)]) -> anyhow::Result
 #[cfg(test)]
 mod tests {
     use streams::{
-        id::{MinerId, SectorNumber, Timestamp},
+        id::{Incarnation, MinerId, SectorNumber, Timestamp},
         proof::{Bytes32, Drawn, SealProof},
         sector::{MessageNote, MessageRef, Placement, PreCommit, Sealed, StageRun},
     };
@@ -121,6 +121,7 @@ mod tests {
         let message = MessageRef { sender: "t1x".into(), nonce: 0 };
         SectorRecord {
             id: SectorId { miner: MinerId(1000), number: SectorNumber(1) },
+            incarnation: Incarnation::FIRST,
             proof: SealProof::Drg2KiBV1_1,
             pieces: Vec::new(),
             submitted_at: Timestamp(1_000),

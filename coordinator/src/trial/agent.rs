@@ -107,7 +107,7 @@ impl Worker {
             stage: task.stage,
             agent: self.agent.clone(),
             place: self.place.clone(),
-            claim: ClaimRef { attempt: 1, fence: 1, generation },
+            claim: ClaimRef { attempt: 1, fence: 1, generation, incarnation: record.incarnation },
             started_at: now,
             ended_at: Timestamp(now.0 + 1),
             outcome,

@@ -2,7 +2,6 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
@@ -17,7 +16,6 @@ use host::{
     signal,
     tasks::Tasks,
 };
-use prover::RealVerifier;
 use tokio::{
     net::TcpListener,
     time::{MissedTickBehavior, interval},
@@ -78,7 +76,7 @@ fn lock(folder: Option<&Path>) -> Result<Option<host::durable::FileLock>, CliErr
 
 /// The saved chain, or a new one.
 fn open(cli: &Cli, state_file: Option<&Path>) -> Result<Devnet, CliError> {
-    let verifier = Arc::new(RealVerifier::new());
+    let verifier = prover::verifier();
     if let Some(path) = state_file {
         let loaded = Devnet::load(path, verifier.clone()).map_err(|e| {
             CliError::new(Exit::Data, format!("load {}", path.display()))

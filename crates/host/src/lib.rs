@@ -9,6 +9,7 @@ pub mod config;
 pub mod durable;
 pub mod duration;
 pub mod exit;
+pub mod failpoint;
 pub mod home;
 pub mod job;
 pub mod output;

@@ -22,6 +22,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("coordinator", &["chain", "devnet", "host", "prover", "streams"]),
     ("sealer-agent", &["chain", "host", "prover", "streams"]),
     ("poster", &["chain", "devnet", "host", "prover", "streams"]),
+    ("trial", &["chain", "coordinator", "devnet", "host", "poster", "prover", "sealer-agent", "streams"]),
 ];
 
 /// The proofs library is named by one crate only: it has process-wide settings, prints, panics, and takes all cores.
@@ -196,4 +197,21 @@ fn a_file_is_one_noun() {
     assert!(unexcused.is_empty(), "over {FILE_LINES_MAX} lines, to be split by their nouns: {unexcused:?}");
     let stale: Vec<_> = excused.keys().filter(|file| !long.contains_key(**file)).collect();
     assert!(stale.is_empty(), "no longer long, to be taken off the list: {stale:?}");
+}
+
+/// A failpoint's name says one place.
+#[test]
+fn a_failpoint_has_a_name_of_its_own() {
+    let mut places = BTreeMap::<String, Vec<String>>::new();
+    for file in members().iter().flat_map(|member| rust_files(&member.dir.join("src"))) {
+        let text = fs::read_to_string(&file).unwrap();
+        for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            if let Some((_, rest)) = line.split_once("failpoint!(\"") {
+                let (name, _) = rest.split_once('"').unwrap();
+                places.entry(name.to_owned()).or_default().push(shown(&file));
+            }
+        }
+    }
+    let shared: Vec<_> = places.iter().filter(|(_, files)| files.len() > 1).collect();
+    assert!(shared.is_empty(), "failpoints with one name at two places: {shared:?}");
 }

@@ -39,7 +39,7 @@ pub use failure::StageFailure;
 pub use progress::{Progress, Silent};
 pub use real::RealVerifier;
 pub use run::{JobError, read_request, run_job, write_result};
-pub use verify::{SealStatement, Verifier, VerifyError, WindowPostStatement};
+pub use verify::{SealStatement, Verifier, VerifyError, WindowPostStatement, verifier};
 
 /// Bytes that every build with fake proofs contains, and no other: a test looks for them in what ships.
 pub const FAKE_PROOFS_MARKER: &str = "sealstream: this program accepts fake proofs";

@@ -53,6 +53,28 @@ pub enum VerifyError {
     Library(String),
 }
 
+/// Environment variable by which a build with fake proofs verifies those instead of real ones.
+#[cfg(feature = "fake-proofs")]
+pub const FAKE_PROOFS: &str = "SEALSTREAM_FAKE_PROOFS";
+
+/// What this program verifies with: real proofs.
+#[cfg(not(feature = "fake-proofs"))]
+#[must_use]
+pub fn verifier() -> std::sync::Arc<dyn Verifier> {
+    std::sync::Arc::new(crate::RealVerifier::new())
+}
+
+/// What this program verifies with: real proofs, unless [`FAKE_PROOFS`] is set.
+#[cfg(feature = "fake-proofs")]
+#[must_use]
+pub fn verifier() -> std::sync::Arc<dyn Verifier> {
+    if std::env::var_os(FAKE_PROOFS).is_none() {
+        return std::sync::Arc::new(crate::RealVerifier::new());
+    }
+    tracing::warn!("{}", crate::FAKE_PROOFS_MARKER);
+    std::sync::Arc::new(crate::fake::FakeVerifier)
+}
+
 /// What verifies. The one that ships is [`crate::RealVerifier`]; no configuration selects another.
 pub trait Verifier: Send + Sync + 'static {
     /// Whether `proof_bytes` proves the statement. Malformed bytes are `Ok(false)`.

@@ -15,7 +15,7 @@ use devnet::{
 use fvm_shared::econ::TokenAmount;
 use host::{clock::SystemClock, tasks::Tasks};
 use streams::{
-    id::{Epoch, MinerId, Place, SectorId, SectorNumber, StoreId, Timestamp},
+    id::{Epoch, Incarnation, MinerId, Place, SectorId, SectorNumber, StoreId, Timestamp},
     kv::{Bucket, BucketName},
     nats::{Nats, NatsConfig},
     proof::{Bytes32, Drawn, ProofBytes, SealProof},
@@ -270,6 +270,7 @@ fn proving(number: u64) -> SectorRecord {
     };
     SectorRecord {
         id: SectorId { miner: MINER, number: SectorNumber(number) },
+        incarnation: Incarnation::FIRST,
         proof: SealProof::Drg2KiBV1_1,
         pieces: Vec::new(),
         submitted_at: Timestamp(0),

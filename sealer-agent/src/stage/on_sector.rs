@@ -123,7 +123,8 @@ impl Exclusive {
         })
         .await?;
         let generation = placement(record)?.generation;
-        let lock = SectorLock { place: tools.place.clone(), agent: tools.agent.clone(), generation };
+        let (place, agent, incarnation) = (tools.place.clone(), tools.agent.clone(), record.incarnation);
+        let lock = SectorLock { place, agent, generation, incarnation };
         let key = sector.key();
         // Whoever holds the folder's lock, and the record's word that the sector is here, outranks what an earlier
         // holder left in the bucket.

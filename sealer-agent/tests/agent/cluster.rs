@@ -7,7 +7,7 @@ use prover::piece_commitment;
 use sha2::{Digest as _, Sha256};
 use streams::{
     control::TicketRequest,
-    id::{SectorId, StoreId, Timestamp},
+    id::{Incarnation, SectorId, StoreId, Timestamp},
     kv::{Bucket, BucketName},
     message::{Facts, Outcome, Task, TaskResult, UnsealOrder, decode},
     nats::Nats,
@@ -137,6 +137,7 @@ async fn answer_tickets(nats: Nats, sectors: Bucket<SectorRecord>) -> anyhow::Re
 pub(crate) fn submitted(number: u64, pieces: Vec<Piece>) -> SectorRecord {
     SectorRecord {
         id: SectorId::from_key(&format!("f01000.{number}")).unwrap(),
+        incarnation: Incarnation::FIRST,
         proof: PROOF,
         pieces,
         submitted_at: Timestamp(1),

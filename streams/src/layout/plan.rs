@@ -221,7 +221,8 @@ const fn history(name: BucketName) -> i64 {
         | BucketName::Stores
         | BucketName::Posts
         | BucketName::Leases
-        | BucketName::Locks => 1,
+        | BucketName::Locks
+        | BucketName::Cluster => 1,
     }
 }
 
@@ -328,6 +329,7 @@ mod tests {
             "KV_CLAIMS",
             "KV_POSTS",
             "KV_CHAIN",
+            "KV_CLUSTER",
         ];
         for config in streams(1).iter().filter(|config| ageless.contains(&config.name.as_str())) {
             assert_eq!(config.max_age, Duration::ZERO, "{}", config.name);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use streams::{
     error::QueueError,
-    id::Timestamp,
+    id::{Incarnation, Timestamp},
     kv::{Bucket, BucketName, CasError, Change},
     message::Task,
     nats::Nats,
@@ -19,7 +19,7 @@ async fn locks(nats: &Nats) -> Bucket<SectorLock> {
 }
 
 fn lock(generation: u32) -> SectorLock {
-    SectorLock { place: place(), agent: agent(), generation }
+    SectorLock { place: place(), agent: agent(), generation, incarnation: Incarnation::FIRST }
 }
 
 fn is_lost<T>(result: Result<T, CasError>) -> bool {

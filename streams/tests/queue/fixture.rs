@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use streams::{
-    id::{AgentId, Place, SectorId, Timestamp},
+    id::{AgentId, Incarnation, Place, SectorId, Timestamp},
     layout::ensure_class,
     message::{ClaimRef, Facts, Outcome, Task, TaskResult},
     nats::Nats,
@@ -60,7 +60,7 @@ pub(crate) fn result(number: u64) -> TaskResult {
         stage: Stage::Pc1,
         agent: agent(),
         place: place(),
-        claim: ClaimRef { attempt: 1, fence: 42, generation: 1 },
+        claim: ClaimRef { attempt: 1, fence: 42, generation: 1, incarnation: Incarnation::FIRST },
         started_at: Timestamp(1),
         ended_at: Timestamp(2),
         outcome: Outcome::Done { facts: Facts::Pc1 {} },

@@ -8,6 +8,7 @@ use std::{
 
 use streams::{
     error::QueueError,
+    id::Incarnation,
     kv::{Bucket, BucketName},
     nats::{Nats, NatsConfig},
     pull::Intake,
@@ -25,7 +26,7 @@ async fn a_kill_and_a_restart_keep_everything() {
     let (mut server, nats) = server_with(SOON).await;
     let puller = pc2_puller(&nats, SOON).await;
     let locks = Bucket::<SectorLock>::open(&nats, BucketName::Locks).await.unwrap();
-    let lock = SectorLock { place: place(), agent: agent(), generation: 1 };
+    let lock = SectorLock { place: place(), agent: agent(), generation: 1, incarnation: Incarnation::FIRST };
     let revision = locks.create("f01000.1", &lock).await.unwrap();
     for number in 1..=20 {
         let (subject, task) = pc2(number);

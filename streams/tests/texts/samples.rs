@@ -2,7 +2,7 @@
 
 use streams::{
     control::*,
-    id::{AgentId, MinerId, Place, SectorId, SectorNumber, StoreId, Timestamp},
+    id::{AgentId, Incarnation, MinerId, Place, SectorId, SectorNumber, StoreId, Timestamp},
     message::*,
     proof::{Bytes32, Drawn, ProofBytes, SealProof},
     records::*,
@@ -27,7 +27,8 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
         of("", &deadline()),
         of("", &post_record()),
         of("", &LeaseHeld { holder: "coordinator-host1-6f".to_owned(), at: Timestamp(1_790_000_000_000) }),
-        of("", &SectorLock { place: place(), agent: agent(), generation: 1 }),
+        of("", &cluster_record()),
+        of("", &SectorLock { place: place(), agent: agent(), generation: 1, incarnation: Incarnation::FIRST }),
         of("", &TicketRequest { sector: sector(), agent: agent() }),
         of("", &InfoRequest {}),
         of("", &SubmitRequest { miner: miner(), count: 2, pieces: vec![piece()] }),
@@ -100,7 +101,7 @@ fn task_result(outcome: Outcome) -> TaskResult {
         stage: Stage::Pc2,
         agent: agent(),
         place: place(),
-        claim: ClaimRef { attempt: 1, fence: 42, generation: 1 },
+        claim: ClaimRef { attempt: 1, fence: 42, generation: 1, incarnation: Incarnation::FIRST },
         started_at: Timestamp(1_790_000_000_000),
         ended_at: Timestamp(1_790_000_060_000),
         outcome,
@@ -192,12 +193,22 @@ fn sector_event() -> SectorEvent {
     }
 }
 
+fn cluster_record() -> ClusterRecord {
+    ClusterRecord {
+        incarnation: Incarnation::FIRST.next(),
+        network: "calibrationnet".to_owned(),
+        began_at: Timestamp(1_790_000_000_000),
+        because: "rebuilt after a total loss".to_owned(),
+    }
+}
+
 fn claim() -> Claim {
     Claim {
         agent: agent(),
         run: run(),
         attempt: 1,
         generation: 1,
+        incarnation: Incarnation::FIRST,
         claimed_at: Timestamp(1_790_000_000_000),
         beat_at: Timestamp(1_790_000_015_000),
     }
@@ -408,6 +419,7 @@ fn states() -> Vec<SectorState> {
 fn sector_record(state: SectorState) -> SectorRecord {
     SectorRecord {
         id: sector(),
+        incarnation: Incarnation::FIRST,
         proof: SealProof::Drg2KiBV1_1,
         pieces: vec![piece()],
         submitted_at: Timestamp(1_790_000_000_000),

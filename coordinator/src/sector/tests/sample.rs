@@ -1,7 +1,7 @@
 //! One of everything: a record in each state, an event of each kind.
 
 use streams::{
-    id::{AgentId, MinerId, Place, SectorId, SectorNumber, StoreId, Timestamp},
+    id::{AgentId, Incarnation, MinerId, Place, SectorId, SectorNumber, StoreId, Timestamp},
     message::{ArtifactRef, ClaimRef, Facts, Failure, FailureClass},
     proof::{Bytes32, Drawn, ProofBytes, SealProof},
     sector::{MessageRef, ParkReason, Persisted, Piece, Placement, PreCommit, Sealed, SectorRecord, SectorState as S},
@@ -80,6 +80,7 @@ pub(crate) fn piece() -> Piece {
 pub(crate) fn record(state: S) -> SectorRecord {
     SectorRecord {
         id: SectorId { miner: MinerId(1000), number: SectorNumber(1) },
+        incarnation: Incarnation::FIRST,
         proof: SealProof::Drg2KiBV1_1,
         pieces: vec![piece()],
         submitted_at: Timestamp(NOW.0 - 60_000),
@@ -157,7 +158,7 @@ pub(crate) fn facts(stage: Stage) -> Facts {
 }
 
 pub(crate) fn claim(attempt: u32, generation: u32) -> ClaimRef {
-    ClaimRef { attempt, fence: 17, generation }
+    ClaimRef { attempt, fence: 17, generation, incarnation: Incarnation::FIRST }
 }
 
 pub(crate) fn done_in(stage: Stage, generation: u32) -> Event {

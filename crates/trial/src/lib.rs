@@ -1,0 +1,1 @@
+//! Shows that nothing is ever lost, doubled or out of order. Nothing imports this crate.

@@ -1,0 +1,103 @@
+//! `sealer-agent`: does one machine's share of the sealing work.
+//!
+//! Three storeys, the upper uses the lower, never the reverse:
+//!
+//! * people and wiring: [`cli`], [`config`], [`error`], [`app`], [`view`];
+//! * I/O: [`intake`] takes a task when a slot is free, [`runner`] brings it from delivery to acknowledgement under a
+//!   [`claim`] ([`keep_alive`]), [`stage`] does it with the files of a [`store`] and a [`child`] in a [`job_dir`], the
+//!   [`journal`] stores its result, [`heartbeat`] says what is on the [`board`], [`leftovers`] cleans up after the dead;
+//! * deciding, without clock or I/O: [`slots`], [`footprint`], [`request`], [`outcome`], [`halt`], [`names`].
+
+mod app;
+mod blocking;
+mod board;
+mod child;
+mod claim;
+mod cli;
+mod config;
+mod error;
+mod footprint;
+mod halt;
+mod heartbeat;
+mod holder;
+mod intake;
+mod job_dir;
+mod journal;
+mod keep_alive;
+mod leftovers;
+mod machine;
+mod names;
+mod now;
+mod outcome;
+mod process;
+mod request;
+mod runner;
+mod said;
+#[cfg(test)]
+mod sample;
+mod slots;
+mod stage;
+mod store;
+mod view;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::Parser as _;
+use cli::{Cli, Command, RunArgs, StoreCommand};
+use host::{
+    config::Sources,
+    exit::{CliError, Exit, main_with},
+};
+
+/// The program: reads its command line, does what it says, and answers with an exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    main_with(|| run(cli))
+}
+
+fn run(cli: Cli) -> Result<(), CliError> {
+    host::telemetry::init(cli.log_format.unwrap_or_default(), prover::LOG_FILTER)?;
+    let home = host::home::resolve(cli.home);
+    let misplaced = cli.command.is_some() && cli.run != RunArgs::default();
+    if misplaced {
+        return Err(CliError::new(Exit::Usage, "options of `run` stand before another command")
+            .hint("write them behind it: `sealer-agent run --class pc2-gpu`"));
+    }
+    match cli.command {
+        None => run_agent(&home, cli.config, &cli.run),
+        Some(Command::Run(args)) => run_agent(&home, cli.config, &args),
+        Some(Command::Store(StoreCommand::Init { paths, persistent })) => init_stores(&home, &paths, persistent),
+        Some(Command::Store(StoreCommand::List { output })) => view::stores(&home, output.output),
+        Some(Command::Jobs { output }) => view::jobs(&home, output.output),
+    }
+}
+
+fn run_agent(home: &Path, file: Option<PathBuf>, args: &RunArgs) -> Result<(), CliError> {
+    let sources = Sources {
+        file_required: file.is_some(),
+        file: Some(file.unwrap_or_else(|| home.join(config::FILE))),
+        env_prefix: config::ENV_PREFIX,
+        overrides: args.overrides(),
+    };
+    let config = host::config::load(&sources)?;
+    let runtime = tokio::runtime::Runtime::new().map_err(anyhow::Error::from)?;
+    let done = runtime.block_on(app::run(home, config));
+    // A copy that was interrupted may still be writing its scratch: the process ends without it.
+    runtime.shutdown_background();
+    done
+}
+
+fn init_stores(home: &Path, paths: &[PathBuf], persistent: bool) -> Result<(), CliError> {
+    for path in paths {
+        let path = std::path::absolute(path).map_err(store::StoreError::io("find", path))?;
+        let identity = store::identity::init(&path, persistent, now::now())?;
+        store::registered::add(home, store::registered::Entry { path: path.clone(), persistent })?;
+        let kind = if persistent { "persistent" } else { "local" };
+        eprintln!("{} is now {kind} store {}", path.display(), identity.store);
+    }
+    Ok(())
+}
