@@ -105,6 +105,7 @@ texts!(
     SectorEvent,
     SectorRecord,
     Claim,
+    ClusterRecord,
     NumberGiven,
     AgentRecord,
     StoreRecord,
