@@ -7,11 +7,12 @@ use std::{collections::HashMap, fmt, time::Duration};
 
 use async_nats::service::{Service, ServiceExt as _, endpoint::Endpoint};
 use futures::StreamExt as _;
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    control::{CoordinatorRequest, Reply},
+    control::{AgentRequest, CoordinatorRequest, Reply},
     error::QueueError,
+    id::AgentId,
     message::{Text, decode},
     nats::{Nats, text},
     subject::ControlSubject,
@@ -64,6 +65,26 @@ impl Nats {
     /// Asks the leading coordinator.
     pub async fn ask<R: CoordinatorRequest>(&self, request: &R, timeout: Duration) -> Result<R::Answer, AskError> {
         let subject = ControlSubject::Coordinator(R::VERB.to_owned()).to_string();
+        self.ask_on(subject, request, timeout).await
+    }
+
+    /// Asks one agent.
+    pub async fn ask_agent<R: AgentRequest>(
+        &self,
+        agent: &AgentId,
+        request: &R,
+        timeout: Duration,
+    ) -> Result<R::Answer, AskError> {
+        let subject = ControlSubject::Agent(agent.clone(), R::VERB.to_owned()).to_string();
+        self.ask_on(subject, request, timeout).await
+    }
+
+    async fn ask_on<R: Text, A: DeserializeOwned>(
+        &self,
+        subject: String,
+        request: &R,
+        timeout: Duration,
+    ) -> Result<A, AskError> {
         let payload = text(&subject, request)?;
         let reply = self.request(&subject, &subject, None, payload, timeout).await.map_err(|error| match error {
             QueueError::Unavailable { .. } => AskError::NobodyAnswers { subject: subject.clone() },

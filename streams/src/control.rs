@@ -20,6 +20,14 @@ pub trait CoordinatorRequest: Text {
     type Answer: Serialize + DeserializeOwned;
 }
 
+/// A request on `ctl.agent.<agent>.<verb>`.
+pub trait AgentRequest: Text {
+    /// The last token of the subject.
+    const VERB: &'static str;
+    /// What comes back.
+    type Answer: Serialize + DeserializeOwned;
+}
+
 /// What comes back on the wire.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "is")]

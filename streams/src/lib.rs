@@ -3,7 +3,7 @@
 //! This is the only crate that names a subject, a stream, a bucket or a message. Three kinds of thing live here:
 //!
 //! * **words**: [`id`], [`stage`], [`proof`]: the nouns that every process shares;
-//! * **texts**: [`subject`], [`message`], [`sector`], [`records`], [`control`]: what is written on a subject or under
+//! * **texts**: [`subject`], [`message`], [`sector`], [`records`], [`control`], [`inventory`]: what is written on a subject or under
 //!   a key, in the versioned envelope of [`text`], with golden files that hold the format still;
 //! * **the post office**: [`layout`] creates streams and buckets and reports drift; [`nats`], [`pull`], [`kv`],
 //!   [`lease`], [`artifact`], [`call`], [`report`] and [`server`] wrap the client so that its known traps cannot be
@@ -17,6 +17,7 @@ pub mod control;
 mod delivery;
 pub mod error;
 pub mod id;
+pub mod inventory;
 pub mod kv;
 pub mod layout;
 pub mod lease;

@@ -11,6 +11,7 @@ use std::{
 
 use streams::{
     control::*,
+    inventory::InventoryRequest,
     message::*,
     records::*,
     sector::SectorRecord,
@@ -122,6 +123,7 @@ texts!(
     UnsealRequest,
     RetryRequest,
     AbortRequest,
+    InventoryRequest,
 );
 
 #[test]

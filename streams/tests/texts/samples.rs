@@ -3,6 +3,7 @@
 use streams::{
     control::*,
     id::{AgentId, Incarnation, MinerId, Place, SectorId, SectorNumber, StoreId, Timestamp},
+    inventory::InventoryRequest,
     message::*,
     proof::{Bytes32, Drawn, ProofBytes, SealProof},
     records::*,
@@ -27,6 +28,7 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
         of("", &deadline()),
         of("", &post_record()),
         of("", &LeaseHeld { holder: "coordinator-host1-6f".to_owned(), at: Timestamp(1_790_000_000_000) }),
+        of("", &InventoryRequest { after: None }),
         of("", &cluster_record()),
         of("", &SectorLock { place: place(), agent: agent(), generation: 1, incarnation: Incarnation::FIRST }),
         of("", &TicketRequest { sector: sector(), agent: agent() }),
