@@ -121,6 +121,7 @@ impl Leader {
             policy: self.policy.clone(),
             life: self.config.sector.life(),
             lease: Arc::clone(lease),
+            refused_once: std::sync::Mutex::default(),
         });
         let tickets = Tickets { driver: driver.clone(), chain: Arc::clone(&self.chain), policy: self.policy.clone() };
         let numbers = Numbers::open(&self.nats, Arc::clone(&self.chain)).await?;

@@ -86,14 +86,14 @@ fn leave(state: S, message: &MessageRef, event: &str) -> Result<S, Refused> {
     }
 }
 
-fn same(joined: &MessageRef, found: &MessageRef) -> Result<(), Refused> {
+pub(super) fn same(joined: &MessageRef, found: &MessageRef) -> Result<(), Refused> {
     if joined == found {
         return Ok(());
     }
     Err(Refused::OtherMessage { found: Box::new(found.clone()), current: Box::new(joined.clone()) })
 }
 
-fn note_landing(record: &mut SectorRecord, landing: &Landing, exit_code: u32, now: Timestamp) {
+pub(super) fn note_landing(record: &mut SectorRecord, landing: &Landing, exit_code: u32, now: Timestamp) {
     if let Some(note) = record.messages.iter_mut().rev().find(|note| note.message == landing.message) {
         note.cid = Some(landing.cid.clone());
         note.landed_at = Some(now);
