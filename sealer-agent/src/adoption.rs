@@ -148,14 +148,7 @@ impl Runner {
         }
     }
 
-    async fn adopt_stage(
-        &self,
-        task: Task,
-        claim: ClaimRef,
-        pointer: Pointer,
-        adopted: Adopted,
-        ack_wait: Duration,
-    ) {
+    async fn adopt_stage(&self, task: Task, claim: ClaimRef, pointer: Pointer, adopted: Adopted, ack_wait: Duration) {
         let began = tokio::time::Instant::now();
         loop {
             let why = match self.claimed(&task, pointer.subject(), Some(claim), ack_wait).await {

@@ -96,7 +96,8 @@ pub(crate) async fn run(home: &Path, config: Config) -> Result<(), CliError> {
     let process = ProcessId::current().context("read /proc")?;
     let (run, board) = (Uuid::new_v4(), Board::new());
     let heartbeat = heartbeat(&nats, &config, &plan, &board, &process, run).await?;
-    let runner = Arc::new(runner(&nats, &config, &plan, &queue, OfRun { board, process, run, stop: stop.clone() }).await?);
+    let runner =
+        Arc::new(runner(&nats, &config, &plan, &queue, OfRun { board, process, run, stop: stop.clone() }).await?);
     // Before anything is asked for: a task that comes back must find its job running.
     let mut left = adoption::own(&plan.dir, &runner.process, &runner.journal, &runner.running)
         .map_err(|e| CliError::from(e.context("go on with jobs of an earlier run")))?;
@@ -159,13 +160,7 @@ async fn heartbeat(
     })
 }
 
-async fn runner(
-    nats: &Nats,
-    config: &Config,
-    plan: &Plan,
-    queue: &Queue,
-    of_run: OfRun,
-) -> Result<Runner, CliError> {
+async fn runner(nats: &Nats, config: &Config, plan: &Plan, queue: &Queue, of_run: OfRun) -> Result<Runner, CliError> {
     let OfRun { board, process, run, stop } = of_run;
     let tools = tools(nats, config, plan).await?;
     let journal = Journal::open(plan.dir.results(), nats.clone(), tools.sectors.clone());

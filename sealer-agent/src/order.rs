@@ -69,13 +69,9 @@ impl Order {
     pub(crate) const fn outlives_its_agent(&self) -> bool {
         match &self.what {
             Ordered::Sector { task, .. } => match task.stage {
-                Stage::AddPiece
-                | Stage::TreeD
-                | Stage::Pc1
-                | Stage::Pc2
-                | Stage::C1
-                | Stage::C2
-                | Stage::Finalize => true,
+                Stage::AddPiece | Stage::TreeD | Stage::Pc1 | Stage::Pc2 | Stage::C1 | Stage::C2 | Stage::Finalize => {
+                    true
+                }
                 Stage::Place | Stage::Persist | Stage::Unseal => false,
             },
             Ordered::Partition { .. } => true,

@@ -4,8 +4,8 @@ use streams::{
     id::{Incarnation, SectorId, StoreId},
     message::ArtifactRef,
     proof::{Bytes32, Drawn, ProofBytes, SealProof},
-    stage::Class,
     sector::{MessageRef, ParkReason, Persisted, Piece, Placement, PreCommit},
+    stage::Class,
 };
 
 use super::*;
@@ -230,9 +230,8 @@ fn what_failed_for_this_machine_s_sake_is_left_to_another_for_a_while() {
     let of = |stage, errors: Vec<StageError>, others: &[AgentRecord], now| {
         let record = SectorRecord { errors, ..crate::sample::allocated(1) };
         let window = Duration::from_secs(180);
-        let words = failed_here(stage, &record, &me).map_or(Elsewhere::No, |error| {
-            elsewhere(error, &me, &here, others, Timestamp(now), window)
-        });
+        let words = failed_here(stage, &record, &me)
+            .map_or(Elsewhere::No, |error| elsewhere(error, &me, &here, others, Timestamp(now), window));
         format!("{words:?}")
     };
     let (c2, pc2) = (Class::C2Gpu, Class::Pc2Gpu);
@@ -241,9 +240,23 @@ fn what_failed_for_this_machine_s_sake_is_left_to_another_for_a_while() {
     let cases = [
         ("no failure", Stage::C2, vec![], vec![agent("b", "x", c2)], 2_000, "No"),
         ("mine", Stage::C2, vec![oom("me", Stage::C2)], vec![agent("b", "x", c2)], 2_000, leave),
-        ("another's is newer", Stage::C2, vec![oom("me", Stage::C2), oom("b", Stage::C2)], vec![agent("b", "x", c2)], 2_000, "No"),
+        (
+            "another's is newer",
+            Stage::C2,
+            vec![oom("me", Stage::C2), oom("b", Stage::C2)],
+            vec![agent("b", "x", c2)],
+            2_000,
+            "No",
+        ),
         ("of another stage", Stage::C2, vec![oom("me", Stage::C1)], vec![agent("b", "x", c2)], 2_000, "No"),
-        ("the sector's fault", Stage::C2, vec![error("me", Stage::C2, "crashed")], vec![agent("b", "x", c2)], 2_000, "No"),
+        (
+            "the sector's fault",
+            Stage::C2,
+            vec![error("me", Stage::C2, "crashed")],
+            vec![agent("b", "x", c2)],
+            2_000,
+            "No",
+        ),
         ("nobody else", Stage::C2, vec![oom("me", Stage::C2)], vec![agent("me", "here", c2)], 2_000, "No"),
         ("another class", Stage::C2, vec![oom("me", Stage::C2)], vec![agent("b", "x", pc2)], 2_000, "No"),
         ("bound, elsewhere", Stage::Pc2, vec![oom("me", Stage::Pc2)], vec![agent("b", "x", pc2)], 2_000, "No"),

@@ -80,12 +80,7 @@ async fn in_place(
 }
 
 /// A prover that was begun before has its pieces, or has read them.
-async fn fetch_pieces(
-    tools: &Tools,
-    at: &AtWork<'_>,
-    record: &SectorRecord,
-    store: &LocalStore,
-) -> Result<(), Halt> {
+async fn fetch_pieces(tools: &Tools, at: &AtWork<'_>, record: &SectorRecord, store: &LocalStore) -> Result<(), Halt> {
     let files = store.files(record.id);
     let request = request::on_sector(Stage::AddPiece, record, &files, at.dir.path());
     if request.is_some_and(|request| at.has_begun(&request)) {

@@ -53,8 +53,7 @@ pub(crate) fn raise(store: &Path, sector: SectorId) -> Result<(), StoreError> {
         return Ok(());
     }
     let path = paths::high_water(store);
-    let bytes =
-        encode(&HighWater { miners }).map_err(|source| StoreError::Text { path: path.clone(), source })?;
+    let bytes = encode(&HighWater { miners }).map_err(|source| StoreError::Text { path: path.clone(), source })?;
     durable::write(&path, &bytes).map_err(StoreError::io("write", &path))?;
     host::failpoint!("agent.high_water.raised");
     Ok(())

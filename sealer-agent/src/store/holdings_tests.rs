@@ -13,11 +13,7 @@ use streams::{
 use super::*;
 use crate::{
     sample::allocated,
-    store::{
-        local::LocalStore,
-        manifest::Mark,
-        persistent::PersistentStore,
-    },
+    store::{local::LocalStore, manifest::Mark, persistent::PersistentStore},
 };
 
 struct Stocked {
@@ -114,7 +110,7 @@ fn what_is_gone_or_unreadable_is_told() {
 #[test]
 fn a_store_that_is_away_is_told_and_not_empty() {
     let place = stores();
-    std::fs::remove_file(place.stores.persistent[0].path.join(paths::IDENTITY)).unwrap();
+    fs::remove_file(place.stores.persistent[0].path.join(paths::IDENTITY)).unwrap();
     let page = all(&place.stores).remove(0);
     assert!(matches!(&page.unreadable[..], [(_, why)] if why.contains("mounted")), "{page:?}");
 }

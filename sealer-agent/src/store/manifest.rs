@@ -153,9 +153,7 @@ impl Manifest {
             }
             read => read,
         };
-        bytes
-            .map(|bytes| read(bytes).map_err(|source| StoreError::Text { path: path.to_owned(), source }))
-            .transpose()
+        bytes.map(|bytes| read(bytes).map_err(|source| StoreError::Text { path: path.to_owned(), source })).transpose()
     }
 
     /// Writes it, durably.
@@ -203,7 +201,8 @@ mod tests {
     #[test]
     fn what_is_written_is_read_and_other_versions_are_refused() {
         let mut manifest = Manifest::new(&allocated(1), 9, Timestamp(7));
-        manifest.record(Facts::Persist { store: streams::id::StoreId(uuid::Uuid::nil()), sealed_sha256: Bytes32([4; 32]) });
+        manifest
+            .record(Facts::Persist { store: streams::id::StoreId(uuid::Uuid::nil()), sealed_sha256: Bytes32([4; 32]) });
         assert_eq!(read(&encode(&manifest).unwrap()).unwrap(), Some(manifest.clone()));
         assert_eq!(manifest.sealed_sha256(), Some(Bytes32([4; 32])));
         for bad in [&br#"{"v":3}"#[..], br#"{"v":1}"#, b"{}"] {

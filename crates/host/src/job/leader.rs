@@ -38,7 +38,7 @@ impl Leader {
         if !leads || !is_it() {
             return Ok(None);
         }
-        Ok(Some(Self::Adopted { pidfd: AsyncFd::with_interest(pidfd, Interest::READABLE)? }))
+        Ok(Some(Self::Adopted { pidfd: watched(pidfd)? }))
     }
 
     /// Whether it is dead. Does not reap it.
@@ -74,4 +74,9 @@ impl Leader {
             Self::Adopted { .. } => !self.has_ended(group),
         }
     }
+}
+
+#[expect(deprecated, reason = "its successor is unsafe, for types that may close what they own; an OwnedFd does not")]
+fn watched(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(pidfd, Interest::READABLE)
 }
