@@ -42,7 +42,7 @@ impl Running {
         }
         let (sender, latest) = watch::channel(delivery);
         jobs.insert(subject.clone(), sender);
-        Some(Pointer { running: self.clone(), subject, latest })
+        Some(Pointer { running: self.clone(), subject, latest, is_closed: false })
     }
 
     fn jobs(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<Latest>>> {
@@ -56,6 +56,7 @@ pub(crate) struct Pointer {
     running: Running,
     subject: String,
     latest: watch::Receiver<Latest>,
+    is_closed: bool,
 }
 
 impl Pointer {
@@ -86,14 +87,22 @@ impl Pointer {
     }
 
     /// The job is over: from here on its task is another job. The task as it came last, to be settled.
-    pub(crate) fn close(self) -> Latest {
-        self.running.jobs().remove(&self.subject);
+    pub(crate) fn close(mut self) -> Latest {
+        self.leave();
         self.latest()
+    }
+
+    /// Once: the next job for this task may be entered by then.
+    fn leave(&mut self) {
+        if !self.is_closed {
+            self.is_closed = true;
+            self.running.jobs().remove(&self.subject);
+        }
     }
 }
 
 impl Drop for Pointer {
     fn drop(&mut self) {
-        self.running.jobs().remove(&self.subject);
+        self.leave();
     }
 }

@@ -51,9 +51,11 @@ async fn in_place(
     store: &LocalStore,
 ) -> Result<Facts, Halt> {
     let with_ticket;
-    let record = if stage == Stage::Pc1 {
+    // Labels that are being made have their ticket, whoever answers now.
+    let record = if stage == Stage::Pc1 && !has_begun(at, stage, record, store) {
         at.posted.phase("waits for its ticket", None);
         with_ticket = ticket::ticketed(tools, record).await?;
+        host::failpoint!("agent.ticket.drawn");
         &with_ticket
     } else {
         record
@@ -81,12 +83,18 @@ async fn in_place(
 
 /// A prover that was begun before has its pieces, or has read them.
 async fn fetch_pieces(tools: &Tools, at: &AtWork<'_>, record: &SectorRecord, store: &LocalStore) -> Result<(), Halt> {
-    let files = store.files(record.id);
-    let request = request::on_sector(Stage::AddPiece, record, &files, at.dir.path());
-    if request.is_some_and(|request| at.has_begun(&request)) {
+    if has_begun(at, Stage::AddPiece, record, store) {
         return Ok(());
     }
-    pieces::fetch(tools, at, record, &files).await
+    pieces::fetch(tools, at, record, &store.files(record.id)).await?;
+    host::failpoint!("agent.pieces.fetched");
+    Ok(())
+}
+
+/// Whether an earlier agent's prover does just this, or has done it.
+fn has_begun(at: &AtWork<'_>, stage: Stage, record: &SectorRecord, store: &LocalStore) -> bool {
+    let request = request::on_sector(stage, record, &store.files(record.id), at.dir.path());
+    request.is_some_and(|request| at.has_begun(&request))
 }
 
 async fn prove(
