@@ -35,7 +35,8 @@ impl Sealing {
         let at = sector.state.placement().unwrap().clone();
         host.configure(&format!("prover = \"{}\"", host.hanging("pc1").display()));
         let agent = host.agent(cluster.server.url(), "a", PC1);
-        let done = cluster.does(&mut sector, Stage::TreeD, sector.state.clone()).await;
+        let state = sector.state.clone();
+        let done = cluster.does(&mut sector, Stage::TreeD, state).await;
         let Facts::TreeD { comm_d } = done else { panic!("{done:?}") };
         sector.state = SectorState::TreeDDone { at, comm_d };
         cluster.set(&sector).await;
