@@ -12,7 +12,7 @@ use prover::job::{JobResult, Output, PieceCommitment, PieceFile, REQUEST, Replic
 use streams::{
     id::SectorNumber,
     message::FailureClass,
-    proof::{Bytes32, Commitment, Drawn},
+    proof::{Bytes32, Drawn},
     stage::Stage,
 };
 
