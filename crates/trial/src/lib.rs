@@ -4,4 +4,6 @@
 //! * [`recorder`]: writes the queue's part of it while the run goes on;
 //! * [`checker`]: reads it afterwards, and names every invariant that was violated.
 
+pub mod checker;
 pub mod evidence;
+pub mod recorder;

@@ -17,6 +17,9 @@ use super::{Child, LineLog, RunLine};
 /// Programs that are children of agents.
 const PROVERS: [&str; 2] = ["prover", "fake-prover"];
 
+/// The kernel tells times in hundredths of a second, on every machine that runs this.
+const TICK_MS: u64 = 10;
+
 /// A process by its id and the tick it was started at.
 type ProcessKey = (u32, u64);
 
@@ -47,13 +50,16 @@ pub async fn watch_children(
 /// Looks once at provers whose job directories are below `home`, and says who came and who went since the last time.
 pub fn look_at_children(seen: &mut Seen, home: &Path, at: u64) -> Vec<RunLine> {
     let mut now = BTreeMap::new();
+    let up_ms = up_ms();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         // A process that ends while it is looked at was not seen.
-        if let Some(child) = child(pid, home, at) {
+        if let Some(child) = child(pid, home, at, up_ms) {
             now.insert((child.pid, child.start_ticks), child);
         }
     }
+    // One that ended while another was looked at did not live beside it.
+    now.retain(|&(pid, ticks), _| start_ticks(pid) == Some(ticks));
     let mut lines: Vec<_> = seen
         .alive
         .keys()
@@ -65,7 +71,7 @@ pub fn look_at_children(seen: &mut Seen, home: &Path, at: u64) -> Vec<RunLine> {
     lines
 }
 
-fn child(pid: u32, home: &Path, at: u64) -> Option<Child> {
+fn child(pid: u32, home: &Path, at: u64, up_ms: u64) -> Option<Child> {
     let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let mut words = line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned());
     let program = words.next()?;
@@ -75,10 +81,12 @@ fn child(pid: u32, home: &Path, at: u64) -> Option<Child> {
     let request = json(&Path::new(&job).join("request.json"))?;
     let what = owner.get("what")?;
     let word = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+    let start_ticks = start_ticks(pid)?;
     Some(Child {
         at,
+        started_at: at.saturating_sub(up_ms.saturating_sub(start_ticks.saturating_mul(TICK_MS))),
         pid,
-        start_ticks: start_ticks(pid)?,
+        start_ticks,
         agent: word(&owner, "agent")?,
         sector: word(what, "sector"),
         stage: word(what, "stage").or_else(|| word(what, "class"))?,
@@ -96,6 +104,15 @@ fn folder(work: &Value) -> Option<String> {
     }
     let path = ["cache", "staged"].iter().find_map(|key| work.get(key).and_then(Value::as_str))?;
     Path::new(path).parent().map(|folder| folder.display().to_string())
+}
+
+/// Milliseconds since boot.
+fn up_ms() -> u64 {
+    let text = fs::read_to_string("/proc/uptime").unwrap_or_default();
+    let seconds = text.split_whitespace().next().unwrap_or_default();
+    let (whole, hundredths) = seconds.split_once('.').unwrap_or((seconds, "0"));
+    let number = |text: &str| text.parse::<u64>().unwrap_or(0);
+    number(whole).saturating_mul(1000).saturating_add(number(hundredths).saturating_mul(10))
 }
 
 /// Field 22 of `/proc/<pid>/stat`; a zombie is not at work.

@@ -17,8 +17,8 @@ pub struct Settings {
     pub challenge_delay: i64,
     /// Epochs from a pre-commit to the last one in which its prove-commit counts.
     pub prove_commit_duration_max: i64,
-    /// Epochs after which nothing is taken back.
-    pub finality: i64,
+    /// Epochs of a deadline's window.
+    pub challenge_window: i64,
     /// Bytes that stay free in every local store, whatever is promised.
     pub keep_free_bytes: u64,
     /// Texts that were given to the processes as secrets, and must be nowhere.
@@ -33,7 +33,7 @@ impl Default for Settings {
             ticket_age_max: 600,
             challenge_delay: 5,
             prove_commit_duration_max: 86_405,
-            finality: 5,
+            challenge_window: 15,
             keep_free_bytes: 0,
             canaries: Vec::new(),
         }
@@ -85,7 +85,8 @@ pub enum RunLine {
     Started {
         /// When.
         at: u64,
-        /// Its name in this run: `agent-2`. A process that takes another's place has its name.
+        /// Its name in this run: `agent-2`. A process that takes another's place has its name; an agent has the one it
+        /// has in the queue.
         name: String,
         /// What it is.
         role: Role,
@@ -204,6 +205,8 @@ pub enum RunLine {
 pub struct Child {
     /// When it was first seen.
     pub at: u64,
+    /// When it began, to some 20 ms.
+    pub started_at: u64,
     /// Its process id.
     pub pid: u32,
     /// When the kernel started it, in ticks since boot: with the id, a name for ever.
