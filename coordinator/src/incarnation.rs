@@ -43,6 +43,11 @@ pub(crate) const NEXT: &str = "next";
 
 /// How often a leader looks whether the queue is still the one it leads.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long an older state is looked at again before it is believed: a new leader of a replicated stream may not have
+/// applied everything that is committed.
+const UNSURE: Duration = Duration::from_secs(10);
+/// Pause between those looks.
+const UNSURE_LOOK: Duration = Duration::from_secs(1);
 /// How many looks pass before what was seen is remembered: about a minute.
 const LOOKS_A_MEMORY: u32 = 12;
 
@@ -180,11 +185,7 @@ pub(crate) struct Lives {
 impl Lives {
     /// Refuses a queue that was lost, before anything is created in it.
     pub(crate) async fn refuse_lost(&self) -> Result<(), CliError> {
-        let found = look(&self.nats).await.map_err(|e| unavailable("read which life of the queue this is", e))?;
-        match compare(self.memory.get().as_ref(), &found, &self.network) {
-            Ok(_) => Ok(()),
-            Err(lost) => Err(self.refused(lost)),
-        }
+        self.standing().await.map(drop).map_err(|error| self.told(error))
     }
 
     fn refused(&self, lost: Lost) -> CliError {
@@ -192,10 +193,23 @@ impl Lives {
         CliError::new(Exit::Refused, "use the queue").because(lost).hint(hint)
     }
 
+    /// What this queue is to this coordinator. A stream that seems to have gone back is looked at again for a while.
+    async fn standing(&self) -> Result<Standing, LifeError> {
+        let started = tokio::time::Instant::now();
+        loop {
+            let found = look(&self.nats).await?;
+            match compare(self.memory.get().as_ref(), &found, &self.network) {
+                Err(Lost::WentBack { .. }) if started.elapsed() < UNSURE => {}
+                sure => return Ok(sure?),
+            }
+            tokio::time::sleep(UNSURE_LOOK).await;
+        }
+    }
+
     /// The life this is; a first start begins it. To be asked before leading.
     pub(crate) async fn check(&self) -> Result<Incarnation, LifeError> {
-        let found = look(&self.nats).await?;
-        match compare(self.memory.get().as_ref(), &found, &self.network)? {
+        self.memory.reload()?;
+        match self.standing().await? {
             Standing::Same(incarnation) => Ok(incarnation),
             Standing::Unknown(life) => {
                 let incarnation = life.incarnation;
@@ -249,15 +263,10 @@ impl Lives {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 () = cancel.cancelled() => return Ok(()),
             }
-            match look(&self.nats).await {
-                Ok(found) => match compare(self.memory.get().as_ref(), &found, &self.network) {
-                    Ok(Standing::Same(incarnation)) if incarnation == leading => {}
-                    Ok(other) => anyhow::bail!("the queue is in another life than {leading}: {other:?}"),
-                    Err(lost) => {
-                        let hint = lost.hint(&self.memory);
-                        return Err(anyhow::Error::new(lost).context(hint));
-                    }
-                },
+            match self.standing().await {
+                Ok(Standing::Same(incarnation)) if incarnation == leading => {}
+                Ok(other) => anyhow::bail!("the queue is not in incarnation {leading} any more: {other:?}"),
+                Err(LifeError::Lost(lost)) => return Err(lost.into()),
                 Err(error) => {
                     tracing::debug!("look after the queue: {}", host::exit::chain(&error));
                     continue;

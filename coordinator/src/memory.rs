@@ -70,6 +70,20 @@ impl Memory {
         self.life.incarnation
     }
 
+    /// Takes in what another folder remembered of numbers and nonces, and whom it had heard.
+    pub(crate) fn learn(&mut self, other: &Self) {
+        for (miner, number) in &other.numbers {
+            let known = self.numbers.entry(*miner).or_insert(*number);
+            *known = (*number).max(*known);
+        }
+        for (sender, nonce) in &other.nonces {
+            rise(&mut self.nonces, sender.clone(), *nonce);
+        }
+        for (agent, heard) in &other.agents {
+            rise(&mut self.agents, agent.clone(), *heard);
+        }
+    }
+
     /// Takes in what was seen. Nothing ever falls.
     pub(crate) fn saw(&mut self, seen: Seen, now: Timestamp) {
         for (stream, sequence) in seen.sequences {
@@ -83,7 +97,7 @@ impl Memory {
     }
 }
 
-fn rise<K: Ord>(all: &mut BTreeMap<K, u64>, key: K, value: u64) {
+fn rise<K: Ord, V: Ord + Copy + Default>(all: &mut BTreeMap<K, V>, key: K, value: V) {
     let known = all.entry(key).or_default();
     *known = value.max(*known);
 }
@@ -123,6 +137,16 @@ impl MemoryFile {
             None => None,
         };
         Ok(Self { path, kept: Mutex::new(kept) })
+    }
+
+    /// Reads the file again: a rebuild in another process may have written it.
+    pub(crate) fn reload(&self) -> Result<(), MemoryError> {
+        let failed = |source| MemoryError { what: "read", path: self.path.clone(), source };
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bytes) = host::durable::read(&self.path).map_err(|e| failed(Box::new(e)))? {
+            *kept = Some(decode(&bytes).map_err(|e| failed(Box::new(e)))?);
+        }
+        Ok(())
     }
 
     /// Where it is, for hints.

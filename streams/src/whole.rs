@@ -35,14 +35,12 @@ pub enum Kept {
 }
 
 impl Kept {
-    /// What a backup holds, in the order it is restored: `CLUSTER` first, so that a restore that was cut off is known
-    /// as one.
+    /// What a backup holds.
     ///
-    /// Left out: claims, locks, leases and heartbeats (an earlier life's must not count), the chain as last seen (read
+    /// Left out: `CLUSTER` (a restore begins a life of its own, and the backup says which one it was taken in), claims, locks, leases and heartbeats (an earlier life's must not count), the chain as last seen (read
     /// anew), pointers and results (pointers follow from records; results of an earlier life are refused), artifacts
     /// (large, and made again).
-    pub const ALL: [Self; 7] = [
-        Self::Bucket(BucketName::Cluster),
+    pub const ALL: [Self; 6] = [
         Self::Bucket(BucketName::Sectors),
         Self::Bucket(BucketName::Numbers),
         Self::Bucket(BucketName::Messages),
