@@ -28,7 +28,7 @@ fn sealed() -> Sealed {
 }
 
 fn pre_commit() -> PreCommit {
-    PreCommit { message: message(), epoch: 20 }
+    PreCommit { message: Some(message()), epoch: 20 }
 }
 
 fn message() -> MessageRef {
@@ -38,9 +38,9 @@ fn message() -> MessageRef {
 fn proving(finalized: bool) -> SectorState {
     SectorState::Proving {
         sealed: sealed(),
-        pre_commit: pre_commit(),
-        seed: drawn(25),
-        prove_commit: message(),
+        pre_commit: Some(pre_commit()),
+        seed: Some(drawn(25)),
+        prove_commit: Some(message()),
         activation: 30,
         expiration: 600,
         deadline: 1,

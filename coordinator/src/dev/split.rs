@@ -170,9 +170,9 @@ mod tests {
         let message = MessageRef { sender: "t1x".into(), nonce: 0 };
         SectorState::Proving {
             sealed: Sealed { at, ticket: drawn, comm_d: Bytes32([2; 32]), comm_r: Bytes32([3; 32]), persisted: None },
-            pre_commit: PreCommit { message: message.clone(), epoch: 20 },
-            seed: drawn,
-            prove_commit: message,
+            pre_commit: Some(PreCommit { message: Some(message.clone()), epoch: 20 }),
+            seed: Some(drawn),
+            prove_commit: Some(message),
             activation: 80,
             expiration: 900,
             deadline: 2,

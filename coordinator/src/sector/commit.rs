@@ -113,7 +113,7 @@ pub(super) fn pre_commit_landed(
     record.state = match record.state {
         S::PreCommitSent { sealed, message } => {
             same(&message, &landing.message)?;
-            S::PreCommitted { sealed, pre_commit: PreCommit { message, epoch } }
+            S::PreCommitted { sealed, pre_commit: PreCommit { message: Some(message), epoch } }
         }
         state => return Err(Refused::not_now("pre-commit landed", &state)),
     };
@@ -134,9 +134,9 @@ pub(super) fn prove_commit_landed(
             same(&message, &landing.message)?;
             S::Proving {
                 sealed,
-                pre_commit,
-                seed,
-                prove_commit: message,
+                pre_commit: Some(pre_commit),
+                seed: Some(seed),
+                prove_commit: Some(message),
                 activation,
                 expiration,
                 deadline,

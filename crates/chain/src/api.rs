@@ -226,6 +226,8 @@ pub trait ChainApi: Send + Sync + 'static {
         number: SectorNumber,
         tipset: &TipSetKey,
     ) -> Result<bool, ChainError>;
+    /// `StateMinerAllocated`: every number the miner ever used, or masked; `None` where the node lacks the method.
+    async fn allocated_numbers(&self, miner: MinerId, tipset: &TipSetKey) -> Result<Option<BitField>, ChainError>;
     /// `StateGetRandomnessFromTickets`, `entropy` raw.
     async fn randomness_from_tickets(
         &self,

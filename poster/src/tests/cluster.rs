@@ -328,7 +328,7 @@ fn proving(number: u64) -> SectorRecord {
         submitted_at: Timestamp(0),
         state: SectorState::C2Done {
             sealed,
-            pre_commit: PreCommit { message, epoch: 0 },
+            pre_commit: PreCommit { message: Some(message), epoch: 0 },
             seed: drawn,
             proof: ProofBytes(Vec::new()),
         },

@@ -54,7 +54,7 @@ pub(crate) fn message(nonce: u64) -> MessageRef {
 }
 
 pub(crate) fn pre_commit() -> PreCommit {
-    PreCommit { message: message(1), epoch: 120 }
+    PreCommit { message: Some(message(1)), epoch: 120 }
 }
 
 pub(crate) fn artifact() -> ArtifactRef {
@@ -96,9 +96,9 @@ pub(crate) fn record(state: S) -> SectorRecord {
 pub(crate) fn proving(finalized: bool) -> S {
     S::Proving {
         sealed: sealed(),
-        pre_commit: pre_commit(),
-        seed: seed(),
-        prove_commit: message(2),
+        pre_commit: Some(pre_commit()),
+        seed: Some(seed()),
+        prove_commit: Some(message(2)),
         activation: 130,
         expiration: 1000,
         deadline: 3,

@@ -241,6 +241,14 @@ impl ChainApi for JsonRpc {
         self.call("Filecoin.StateMinerSectorAllocated", (id(miner), number.0, key(tipset))).await
     }
 
+    async fn allocated_numbers(&self, miner: MinerId, tipset: &TipSetKey) -> Result<Option<BitField>, ChainError> {
+        match self.call::<_, BitFieldJson>("Filecoin.StateMinerAllocated", (id(miner), key(tipset))).await {
+            Ok(numbers) => Ok(Some(numbers.0)),
+            Err(error) if error.is_method_missing() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn randomness_from_tickets(
         &self,
         tag: i64,

@@ -50,10 +50,12 @@ impl Outbox {
         Ok(outbox)
     }
 
-    /// Takes up what is in the bucket now.
+    /// Takes up what is in the bucket now, and nothing else: after a rebuild, what this process remembers of an earlier
+    /// life of the queue must not be pushed.
     pub(super) async fn reload(&self) -> Result<(), SendError> {
         let there = self.bucket.entries(&format!("{}.*", self.sender)).await.map_err(|e| self.failed(e))?;
         self.with(|memory| {
+            *memory = Memory::default();
             for entry in there {
                 memory.take_up(entry.value, entry.revision);
             }
