@@ -33,11 +33,13 @@ use streams::{
 use tokio::sync::watch;
 
 use crate::{
+    aside::Aside,
     config::Config,
     head,
     leader::Leader,
     miners::Miners,
     pieces::{Listener, Pieces, Unseals},
+    status::Status,
 };
 
 /// How long tasks may take to end.
@@ -83,6 +85,7 @@ pub(crate) struct App {
     miners: Arc<Miners>,
     unseals: Arc<Unseals>,
     listener: Listener,
+    aside: Aside,
     lock: FileLock,
 }
 
@@ -95,6 +98,8 @@ impl App {
         let unseals = Unseals::open(data, clock.now_unix_ms())
             .map_err(|e| CliError::new(Exit::Io, "open the folder of unsealed data").because(e))?;
         let unseals = Arc::new(unseals);
+        let aside =
+            Aside::open(data).map_err(|e| CliError::new(Exit::Io, "open the folder of what cannot be read").because(e))?;
         let advertise = config.http.advertise.as_deref();
         let listener = Listener::bind(config.http.listen, advertise, pieces, Arc::clone(&unseals)).await?;
 
@@ -121,16 +126,17 @@ impl App {
         let miners = Arc::new(miners);
         let network = network.name;
         tracing::info!(network, miners = miners.all().len(), http = listener.base(), "coordinator is ready");
-        Ok(Self { nats, chain, clock, config, policy, network, miners, unseals, listener, lock })
+        Ok(Self { nats, chain, clock, config, policy, network, miners, unseals, listener, aside, lock })
     }
 
     /// Starts everything as tasks.
     pub(crate) fn spawn(self, tasks: &Tasks, verifier: Arc<dyn Verifier>) {
-        let Self { nats, chain, clock, config, policy, network, miners, unseals, listener, lock } = self;
+        let Self { nats, chain, clock, config, policy, network, miners, unseals, listener, aside, lock } = self;
+        let status = Arc::new(Status::default());
         let (heads, head) = watch::channel(None);
         let holder = format!("coordinator-{}", uuid::Uuid::new_v4().simple());
         let base = listener.base().to_owned();
-        let http = listener.serve(tasks.token());
+        let http = listener.serve(tasks.token(), Arc::clone(&status));
         tasks.spawn("http", async move {
             // The folder is this process' own for as long as anything is served from it.
             let _lock = lock;
@@ -144,8 +150,22 @@ impl App {
             let ids = miners.ids();
             async move { Ok(follow(&nats, chain, ids, &config, clock, &token).await?) }
         });
-        let leader =
-            Leader { nats, chain, clock, config, policy, network, miners, unseals, head, base, holder, verifier };
+        let leader = Leader {
+            nats,
+            chain,
+            clock,
+            config,
+            policy,
+            network,
+            miners,
+            unseals,
+            head,
+            base,
+            holder,
+            verifier,
+            status,
+            aside,
+        };
         tasks.spawn("leader", leader.run(tasks.clone()));
     }
 }

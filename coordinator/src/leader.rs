@@ -7,10 +7,11 @@ use chain::{ChainApi, policy::NetworkPolicy};
 use host::{clock::Clock, tasks::Tasks};
 use prover::Verifier;
 use streams::{lease::Lease, nats::Nats};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    aside::Aside,
     config::Config,
     control::Control,
     driver::{Driver, NOTES_MAX, Notes},
@@ -23,7 +24,10 @@ use crate::{
     registry::Registry,
     results::Results,
     sector::Rules,
+    status::Status,
+    stores::LostStores,
     submission::Submission,
+    succession::Successions,
     tickets::Tickets,
     unsealing::Unsealing,
     verify::Judge,
@@ -31,10 +35,10 @@ use crate::{
 
 /// The lease's key.
 const LEASE: &str = "coordinator";
-/// A leader that died is replaced after this.
-const LEASE_TTL: Duration = Duration::from_secs(15);
-/// How often it is renewed, and how often a standby looks.
-const LEASE_LOOK: Duration = Duration::from_secs(3);
+/// How often a standby looks whether the lease is free.
+const LEASE_LOOK: Duration = Duration::from_secs(1);
+/// A lease is renewed so often in its time that one answer may be lost.
+const RENEWALS: u32 = 4;
 /// How long the tasks of a leader may take to end when it stops to lead.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
@@ -52,6 +56,8 @@ pub(crate) struct Leader {
     pub(crate) base: String,
     pub(crate) holder: String,
     pub(crate) verifier: Arc<dyn Verifier>,
+    pub(crate) status: Arc<Status>,
+    pub(crate) aside: Aside,
 }
 
 impl Leader {
@@ -60,7 +66,7 @@ impl Leader {
         let cancel = service.token();
         let mut told = false;
         while !cancel.is_cancelled() {
-            match Lease::try_take(&self.nats, LEASE, &self.holder, LEASE_TTL).await {
+            match Lease::try_take(&self.nats, LEASE, &self.holder, self.config.lease.ttl).await {
                 Ok(Some(lease)) => {
                     told = false;
                     match self.lead(Arc::new(lease), &cancel).await {
@@ -83,6 +89,8 @@ impl Leader {
 
     async fn lead(&self, lease: Arc<Lease>, cancel: &CancellationToken) -> anyhow::Result<()> {
         tracing::info!("leading");
+        self.status.leads(true);
+        host::failpoint!("coordinator.leader.lease_taken");
         let tasks = Tasks::new().drain_limit(DRAIN_MAX);
         let started = self.start(&tasks, &lease).await;
         let lost = async {
@@ -90,11 +98,12 @@ impl Leader {
                 return;
             }
             tokio::select! {
-                () = until_lost(&lease) => tracing::warn!("the lease is lost: another coordinator may lead"),
+                () = until_lost(&lease, self.config.lease.ttl / RENEWALS) => tracing::warn!("the lease is lost: another coordinator may lead"),
                 () = cancel.cancelled() => {}
             }
         };
         let ended = tasks.run_until(lost).await;
+        self.status.leads(false);
         if let Err(error) = lease.release().await {
             tracing::debug!("release the lease: {error}");
         }
@@ -106,12 +115,14 @@ impl Leader {
         for sender in self.miners.senders() {
             sender.take_over().await?;
         }
+        host::failpoint!("coordinator.leader.outbox_taken_over");
         let rules = Rules { attempts_max: self.config.sector.attempts_max };
         let registry = Registry::open(&self.nats, rules, Arc::clone(&self.clock)).await?;
         let (offers, offers_rx) = mpsc::channel(NOTES_MAX);
         let (follows, follows_rx) = mpsc::channel(NOTES_MAX);
         let (seeds, seeds_rx) = mpsc::channel(NOTES_MAX);
-        let notes = Notes { offers, follows, seeds };
+        let (successions, successions_rx) = mpsc::channel(NOTES_MAX);
+        let notes = Notes { offers, follows, seeds, successions };
         let driver = Driver::new(self.nats.clone(), registry.clone(), notes, tasks.clone()).await?;
         let judge = Judge::new(Arc::clone(&self.verifier));
         let carrier = Arc::new(Carrier {
@@ -124,6 +135,10 @@ impl Leader {
         });
         let tickets = Tickets { driver: driver.clone(), chain: Arc::clone(&self.chain), policy: self.policy.clone() };
         let numbers = Numbers::open(&self.nats, Arc::clone(&self.chain)).await?;
+        let stores = LostStores::open(&self.nats).await?;
+        let successions =
+            Successions { driver: driver.clone(), numbers: numbers.clone(), wanted: successions_rx };
+        tasks.spawn("successions", successions.run(tasks.token()));
         let submission = Submission { driver: driver.clone(), numbers, miners: Arc::clone(&self.miners) };
         let unsealing = Unsealing {
             nats: self.nats.clone(),
@@ -136,8 +151,10 @@ impl Leader {
         tasks.spawn("waits", waits.run(tasks.token()));
         let batcher = Batcher::new(carrier, offers_rx, self.config.batch.clone());
         tasks.spawn("batcher", batcher.run(tasks.token()));
-        let results = Results::open(&self.nats, driver.clone(), judge, Arc::clone(&self.unseals)).await?;
+        let (unseals, aside) = (Arc::clone(&self.unseals), self.aside.clone());
+        let results = Results::open(&self.nats, driver.clone(), judge, unseals, stores.clone(), aside).await?;
         tasks.spawn("results", results.run(tasks.token()));
+        let wake = Arc::new(Notify::new());
         let reconciler = Reconciler {
             nats: self.nats.clone(),
             driver: driver.clone(),
@@ -145,6 +162,11 @@ impl Leader {
             policy: self.policy.clone(),
             head: self.head.clone(),
             interval: self.config.reconcile_interval,
+            chain: Arc::clone(&self.chain),
+            stores: stores.clone(),
+            host_lost_after: self.config.sector.host_lost_after,
+            status: Arc::clone(&self.status),
+            wake: Arc::clone(&wake),
         };
         tasks.spawn("reconciler", reconciler.run(tasks.token()));
         let control = Control {
@@ -157,6 +179,8 @@ impl Leader {
             head: self.head.clone(),
             network: self.network.clone(),
             base: self.base.clone(),
+            stores,
+            reconcile: wake,
         };
         tasks.spawn("control", control.run(self.nats.clone(), tasks.clone(), tasks.token()));
         Ok(())
@@ -164,13 +188,16 @@ impl Leader {
 }
 
 /// Renews the lease until it is lost. One renewal that fails is not the end: the lease outlives several.
-async fn until_lost(lease: &Lease) {
+///
+/// No renewal is waited for longer than the lease is ours by our own clock: a server that does not answer must not keep
+/// us believing.
+async fn until_lost(lease: &Lease, every: Duration) {
     while lease.is_held() {
-        tokio::time::sleep(LEASE_LOOK).await;
-        match lease.renew().await {
-            Ok(true) => {}
-            Ok(false) => return,
-            Err(error) => tracing::warn!("renew the lease: {}", host::exit::chain(&error)),
+        tokio::time::sleep(every.min(lease.left())).await;
+        match tokio::time::timeout(lease.left(), lease.renew()).await {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) | Err(_) => return,
+            Ok(Err(error)) => tracing::warn!("renew the lease: {}", host::exit::chain(&error)),
         }
     }
 }

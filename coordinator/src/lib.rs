@@ -5,11 +5,12 @@
 //! ```text
 //! wire up, talk to people   main  cli  config  app  leader  command/  view/  dev/
 //! do I/O                    registry  driver  results  verify  reconciler  numbers  tickets  submission  unsealing
-//!                           onchain/  head  miners  miner_create  control  pieces/
-//! decide                    sector/  batch  packing
+//!                           succession  stores  aside  onchain/  head  miners  miner_create  control  pieces/
+//! decide                    sector/  why/  fence  status  batch  packing
 //! ```
 
 mod app;
+mod aside;
 mod batch;
 mod cli;
 mod command;
@@ -17,6 +18,7 @@ mod config;
 mod control;
 mod dev;
 mod driver;
+mod fence;
 mod head;
 mod leader;
 mod miner_create;
@@ -29,7 +31,10 @@ mod reconciler;
 mod registry;
 mod results;
 mod sector;
+mod status;
+mod stores;
 mod submission;
+mod succession;
 mod tickets;
 #[cfg(test)]
 mod trial;

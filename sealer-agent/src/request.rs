@@ -28,7 +28,7 @@ pub(crate) enum Due {
 /// Whether `stage` is what the record waits for, here.
 pub(crate) fn due(stage: Stage, record: &SectorRecord, here: &Place) -> Due {
     let elsewhere = record.state.placement().is_some_and(|at| at.place != *here);
-    let Some(reached) = rank(&record.state) else { return Due::MovedOn };
+    let Some(reached) = rank(record.state.of_files()) else { return Due::MovedOn };
     let (from, to) = window(stage);
     if reached < from {
         return Due::NotYet;
@@ -78,7 +78,10 @@ const fn rank(state: &SectorState) -> Option<u8> {
         SectorState::C2Done { .. } => 11,
         SectorState::ProveCommitSent { .. } => 12,
         SectorState::Proving { .. } => 13,
-        SectorState::Parked { .. } | SectorState::Aborted { .. } => return None,
+        SectorState::Resealing { .. }
+        | SectorState::PreCommitExpired { .. }
+        | SectorState::Parked { .. }
+        | SectorState::Aborted { .. } => return None,
     })
 }
 
@@ -95,7 +98,7 @@ pub(crate) fn on_sector(stage: Stage, record: &SectorRecord, files: &SectorPaths
     let cache = files.cache();
     let sealed = files.sealed();
     let pc1_output = files.pc1_output();
-    let work = match (stage, &record.state) {
+    let work = match (stage, record.state.of_files()) {
         (Stage::AddPiece, SectorState::Placed { .. }) => {
             Work::AddPiece { pieces: piece_files(record, files), staged: files.staged() }
         }
@@ -147,7 +150,7 @@ pub(crate) fn unseal(record: &SectorRecord, order: &UnsealOrder, sealed: PathBuf
 
 /// What PC1's layers belong to.
 pub(crate) fn tag(record: &SectorRecord) -> Option<Tag> {
-    match &record.state {
+    match record.state.of_files() {
         SectorState::Ticketed { at, ticket, .. } => Some(Tag { generation: at.generation, ticket: *ticket }),
         _ => None,
     }
