@@ -8,6 +8,7 @@ use host::{output::Format, telemetry::LogFormat};
 use streams::{
     id::{AgentId, MinerId, SectorId},
     proof::SealProof,
+    stage::Stage,
 };
 
 use crate::dev;
@@ -194,6 +195,9 @@ pub(crate) enum Sectors {
     Retry {
         /// The sector, for example f01000/1.
         sector: SectorId,
+        /// Begin with this stage: place, add-piece, tree-d, pc1, pc2, persist, c1 or c2 [default: where it was parked].
+        #[arg(long, value_name = "STAGE")]
+        from: Option<Stage>,
     },
     /// Give up a sector that is not on chain.
     Abort {

@@ -17,6 +17,8 @@ pub(crate) fn allocated(number: u64) -> SectorRecord {
         state: SectorState::Allocated {},
         entered_at: Timestamp(1),
         seq: 1,
+        what: String::new(),
+        generations_lost: 0,
         errors: vec![],
         story: vec![],
         messages: vec![],

@@ -39,7 +39,9 @@ pub(crate) async fn run(cli: Cli) -> Result<(), CliError> {
             let request = CreateMinerRequest { proof: sector_size, from, owner, worker, peer_id };
             miner::create(&nats, &request, output.output).await
         }
-        Command::Sectors(Sectors::Retry { sector }) => ask::retry(&connect(&home, cli.config).await?, sector).await,
+        Command::Sectors(Sectors::Retry { sector, from }) => {
+            ask::retry(&connect(&home, cli.config).await?, sector, from).await
+        }
         Command::Sectors(Sectors::Abort { sector, reason }) => {
             ask::abort(&connect(&home, cli.config).await?, sector, reason).await
         }

@@ -16,13 +16,13 @@ use crate::{
     cli,
     config::Config,
     incarnation::Lives,
-    leader::{LEASE, LEASE_TTL, until_lost},
+    leader::{LEASE, until_lost},
     miners::Miners,
     rebuild::{GatherError, Options, PoolError, Rebuild, RebuildError, Report},
 };
 
 /// How long the lease is waited for: that of a leader that died ends by itself.
-const LEASE_WAIT: Duration = LEASE_TTL.saturating_add(Duration::from_secs(5));
+const LEASE_MARGIN: Duration = Duration::from_secs(5);
 const LEASE_LOOK: Duration = Duration::from_millis(500);
 
 /// A rebuild, with the queue kept from everybody else.
@@ -48,15 +48,17 @@ pub(crate) async fn rebuild(config: &Config, data: &Path, args: &cli::Rebuild) -
 /// `coordinator restore`.
 pub(crate) async fn restore(config: &Config, data: &Path, args: &cli::Restore) -> Result<Report, CliError> {
     if args.rebuild.dry_run {
-        return Err(CliError::new(Exit::Usage, "a restore has no dry run")
-            .hint("`coordinator backup list` says what a backup holds; after the restore, `coordinator rebuild --dry-run`"));
+        return Err(CliError::new(Exit::Usage, "a restore has no dry run").hint(
+            "`coordinator backup list` says what a backup holds; after the restore, `coordinator rebuild --dry-run`",
+        ));
     }
     let alone = Alone::new(config, data).await?;
     let work = async {
         let memory = &alone.lives.memory;
         let now = Timestamp(alone.clock.now_unix_ms());
-        let restored =
-            backup::restore(&alone.nats, &args.dir, memory, &alone.network.name, args.replace, now).await.map_err(failed)?;
+        let restored = backup::restore(&alone.nats, &args.dir, memory, &alone.network.name, args.replace, now)
+            .await
+            .map_err(failed)?;
         // What the backup did not hold is made anew.
         create_layout(&alone.nats, config).await?;
         let because = format!("restored from a backup taken in incarnation {}", restored.life.incarnation);
@@ -89,12 +91,13 @@ impl<'a> Alone<'a> {
         let holder = format!("rebuild-{}", uuid::Uuid::new_v4().simple());
         let started = Instant::now();
         let lease = loop {
-            match Lease::try_take(&nats, LEASE, &holder, LEASE_TTL).await {
+            match Lease::try_take(&nats, LEASE, &holder, config.lease.ttl).await {
                 Ok(Some(lease)) => break lease,
-                Ok(None) if started.elapsed() < LEASE_WAIT => tokio::time::sleep(LEASE_LOOK).await,
+                Ok(None) if started.elapsed() < config.lease.ttl + LEASE_MARGIN => tokio::time::sleep(LEASE_LOOK).await,
                 Ok(None) => {
-                    return Err(CliError::new(Exit::Busy, "a coordinator leads")
-                        .hint("its queue is not lost; if you mean to rebuild it all the same, stop every coordinator"));
+                    return Err(CliError::new(Exit::Busy, "a coordinator leads").hint(
+                        "its queue is not lost; if you mean to rebuild it all the same, stop every coordinator",
+                    ));
                 }
                 Err(error) => return Err(unavailable("take the lease", error)),
             }
@@ -130,7 +133,7 @@ impl<'a> Alone<'a> {
     async fn work(&self, work: impl Future<Output = Result<Report, CliError>>) -> Result<Report, CliError> {
         let done = tokio::select! {
             done = work => done,
-            () = until_lost(&self.lease) => {
+            () = until_lost(&self.lease, self.config.lease.ttl) => {
                 Err(CliError::new(Exit::Busy, "the lease was lost: the queue was away, or another took it")
                     .hint("run it again: it goes on where it was"))
             }

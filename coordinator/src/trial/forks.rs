@@ -38,14 +38,9 @@ async fn submit(world: &World, miner: MinerId) -> SectorId {
 
 /// The epoch of a sector's pre-commit, as its record has it.
 fn pre_committed_at(record: &SectorRecord) -> Epoch {
-    match &record.state {
-        SectorState::PreCommitted { pre_commit, .. }
-        | SectorState::SeedReady { pre_commit, .. }
-        | SectorState::C1Done { pre_commit, .. }
-        | SectorState::C2Done { pre_commit, .. }
-        | SectorState::ProveCommitSent { pre_commit, .. }
-        | SectorState::Proving { pre_commit, .. } => pre_commit.epoch,
-        state => panic!("{state:?}"),
+    match record.state.pre_commit() {
+        Some(pre_commit) => pre_commit.epoch,
+        None => panic!("{:?}", record.state),
     }
 }
 

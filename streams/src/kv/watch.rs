@@ -13,7 +13,7 @@ use super::{Bucket, Entry, is_marker};
 use crate::{error::QueueError, message::Text};
 
 /// How long a scan waits for its next message before it begins again: keys that expire meanwhile never come.
-const STALL_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const STALL_LIMIT: Duration = Duration::from_secs(5);
 /// How often a scan begins.
 const SCANS_MAX: u32 = 3;
 /// How often a broken watch is opened again, each time after a pause, before its reader hears of it.
@@ -51,14 +51,14 @@ impl<T> fmt::Debug for Watch<T> {
 }
 
 /// The messages of a filter, and how many of them there were at the start.
-struct Opened {
-    stream: Stream<()>,
-    consumer: String,
-    messages: push::Ordered,
-    pending: u64,
+pub(super) struct Opened {
+    pub(super) stream: Stream<()>,
+    pub(super) consumer: String,
+    pub(super) messages: push::Ordered,
+    pub(super) pending: u64,
 }
 
-async fn open<T: Text>(
+pub(super) async fn open<T: Text>(
     bucket: &Bucket<T>,
     filter: &str,
     from: DeliverPolicy,
@@ -140,7 +140,7 @@ impl<T: Text> Bucket<T> {
         Ok(Some(messages))
     }
 
-    fn key(&self, message: &jetstream::Message) -> Result<String, QueueError> {
+    pub(super) fn key(&self, message: &jetstream::Message) -> Result<String, QueueError> {
         let key = message.subject.strip_prefix(&self.subject("")).map(str::to_owned);
         key.ok_or_else(|| QueueError::Client {
             what: format!("read bucket {}", self.name),
@@ -148,7 +148,7 @@ impl<T: Text> Bucket<T> {
         })
     }
 
-    fn change(&self, message: &jetstream::Message) -> Result<Change<T>, QueueError> {
+    pub(super) fn change(&self, message: &jetstream::Message) -> Result<Change<T>, QueueError> {
         let key = self.key(message)?;
         if message.headers.as_ref().is_some_and(is_marker) {
             return Ok(Change::Gone { key });
@@ -158,7 +158,7 @@ impl<T: Text> Bucket<T> {
     }
 }
 
-fn info(message: &jetstream::Message) -> Result<jetstream::message::Info<'_>, async_nats::Error> {
+pub(super) fn info(message: &jetstream::Message) -> Result<jetstream::message::Info<'_>, async_nats::Error> {
     message.info()
 }
 

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use crate::{
     miner::{Miner, NOTHING, proven, sector},
     node::Node,
-    program::Program,
     node::genesis,
+    program::Program,
     wallet::{Wallet, whole},
 };
 
@@ -77,9 +77,7 @@ async fn a_deadline_says_what_was_proven_and_what_was_missed() {
     assert_eq!((&posts[0]["deadline"], &posts[0]["partitions"]), (&json!(deadline), &json!([partition])));
     let closes: Vec<&Value> =
         of(&lines, "deadline-closed").into_iter().filter(|line| line["deadline"] == deadline).collect();
-    let close = |proven: bool, faulty: Value, missed: Value| {
-        json!([{"partition": 0, "proven": proven, "live": [0, 1], "faulty": faulty, "missed": missed}])
-    };
+    let close = |proven: bool, faulty: Value, missed: Value| json!([{"partition": 0, "proven": proven, "live": [0, 1], "faulty": faulty, "missed": missed}]);
     let told: Vec<&Value> = closes.iter().map(|line| &line["partitions"]).collect();
     assert_eq!(told, [&close(true, json!([]), json!([])), &close(false, json!([0, 1]), json!([0, 1]))]);
     assert_eq!(closes[0]["epoch"], now["Close"].as_i64().unwrap() - 1);
