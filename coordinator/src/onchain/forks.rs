@@ -5,13 +5,7 @@
 //! back to waiting for the same message, which the sender pushes again; what is elsewhere does so too, since the
 //! seed's epoch follows from the pre-commit's.
 
-use chain::{
-    ChainError,
-    api::TipSet,
-    fork::Moved,
-    message::SignedMessage,
-    params::proofs,
-};
+use chain::{ChainError, api::TipSet, fork::Moved, message::SignedMessage, params::proofs};
 use host::failpoint;
 use streams::{
     id::{Epoch, SectorId},
@@ -131,7 +125,9 @@ impl Waits {
             None => match self.entry_of(&pre_commit.message).await? {
                 // The state says gone, the search says there: one of them is wrong, or about to change.
                 Some(OutboxEntry { fate: Fate::Landed { settled: true, .. }, .. }) => return Ok(Look::Unsure),
-                Some(_) => tracing::warn!(%sector, epoch = pre_commit.epoch, "a fork took the pre-commit off the chain"),
+                Some(_) => {
+                    tracing::warn!(%sector, epoch = pre_commit.epoch, "a fork took the pre-commit off the chain")
+                }
                 None => {
                     tracing::error!(%sector, "its pre-commit is not on chain, and its message not in the outbox");
                     return Ok(Look::Sure);

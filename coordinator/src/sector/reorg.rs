@@ -30,7 +30,10 @@ pub(super) fn pre_commit_reorged(mut record: SectorRecord, message: &MessageRef)
     same(&pre_commit.message, message)?;
     record.state = S::PreCommitSent { sealed, message: pre_commit.message };
     forget_landing(&mut record, message);
-    let what = format!("a fork took {PRE_COMMIT} of epoch {} away: nonce {} is awaited again", pre_commit.epoch, message.nonce);
+    let what = format!(
+        "a fork took {PRE_COMMIT} of epoch {} away: nonce {} is awaited again",
+        pre_commit.epoch, message.nonce
+    );
     Ok(Change { record, what, dropped })
 }
 
@@ -46,7 +49,8 @@ pub(super) fn prove_commit_reorged(
     same(&prove_commit, message)?;
     record.state = S::ProveCommitSent { sealed, pre_commit, seed, proof, message: prove_commit };
     forget_landing(&mut record, message);
-    let what = format!("a fork took {PROVE_COMMIT} of epoch {activation} away: nonce {} is awaited again", message.nonce);
+    let what =
+        format!("a fork took {PROVE_COMMIT} of epoch {activation} away: nonce {} is awaited again", message.nonce);
     Ok(Change::new(record, what))
 }
 

@@ -315,7 +315,10 @@ mod tests {
         assert_eq!(read.sector_proofs, golden.sector_proofs);
         assert_eq!(read.sector_activations[1].pieces[0].cid, golden.sector_activations[1].pieces[0].cid);
         assert!(!read.require_activation_success && read.aggregate_proof_type.is_none());
-        assert_eq!(proofs(&ours).unwrap(), [(7, vec![1, 2, 3]), (8, vec![4, 5, 6])].map(|(n, p)| (SectorNumber(n), p)).into());
+        assert_eq!(
+            proofs(&ours).unwrap(),
+            [(7, vec![1, 2, 3]), (8, vec![4, 5, 6])].map(|(n, p)| (SectorNumber(n), p)).into()
+        );
     }
 
     #[test]

@@ -24,12 +24,7 @@ pub(crate) struct Applied {
 }
 
 /// Applies a message. A message that fails still costs its sender the nonce and the fees.
-pub(crate) fn apply(
-    world: &World<'_>,
-    ledger: &mut Ledger,
-    message: &Message,
-    observed: &mut Observed,
-) -> Applied {
+pub(crate) fn apply(world: &World<'_>, ledger: &mut Ledger, message: &Message, observed: &mut Observed) -> Applied {
     let Some(from) = sender(ledger, message) else {
         return failed(ActorError::unchecked(ExitCode::SYS_SENDER_INVALID, "sender is not an account".to_owned()), 0);
     };

@@ -344,14 +344,8 @@ fn cron(world: &World<'_>, ledger: &mut Ledger, observed: &mut Observed) {
     for id in ledger.miners() {
         let mut after = ledger.clone();
         let mut seen = Observed::default();
-        let mut call = Call {
-            world,
-            ledger: &mut after,
-            from: 0,
-            to: id,
-            value: TokenAmount::default(),
-            observed: &mut seen,
-        };
+        let mut call =
+            Call { world, ledger: &mut after, from: 0, to: id, value: TokenAmount::default(), observed: &mut seen };
         match miner::end_of_epoch(&mut call) {
             Ok(()) => {
                 *ledger = after;

@@ -183,7 +183,13 @@ impl Cluster {
     }
 
     /// Waits for the window's records; while nothing comes, epochs go on passing, until the window is nearly over.
-    pub(super) async fn wait_for_records(&self, window: &Window, expected: usize, what: &str, good: impl Fn(&PostRecord) -> bool) {
+    pub(super) async fn wait_for_records(
+        &self,
+        window: &Window,
+        expected: usize,
+        what: &str,
+        good: impl Fn(&PostRecord) -> bool,
+    ) {
         let good = &good;
         let look = || async move {
             let records = self.records().await;

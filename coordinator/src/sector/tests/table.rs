@@ -83,10 +83,7 @@ fn arrows() {
         ],
     );
     expect("prove-commit reorganised away", &["proving → prove-commit-sent"]);
-    expect(
-        "prove-commit void",
-        &["prove-commit-sent → pre-commit-sent", "prove-commit-sent → pre-committed"],
-    );
+    expect("prove-commit void", &["prove-commit-sent → pre-commit-sent", "prove-commit-sent → pre-committed"]);
     expect("message never sent", &["pre-commit-sent → pc2-done", "prove-commit-sent → c2-done"]);
     expect("ticket expired", &["pc1-done → pieces-added", "pc2-done → pieces-added", "ticketed → pieces-added"]);
 }

@@ -24,9 +24,9 @@ use crate::{
     params::SectorPreCommitInfo,
     rpc::JsonRpc,
     wire::{
-        ActorStateJson, DeadlineJson, MessageJson, MinerInfoJson, MsgLookupJson, PartitionJson,
-        PreCommitInfoJson, PreCommitOnChainJson, ProvingDeadlineJson, SectorInfoJson, SectorLocationJson,
-        SignatureJson, SignedMessageJson, TipSetJson,
+        ActorStateJson, DeadlineJson, MessageJson, MinerInfoJson, MsgLookupJson, PartitionJson, PreCommitInfoJson,
+        PreCommitOnChainJson, ProvingDeadlineJson, SectorInfoJson, SectorLocationJson, SignatureJson,
+        SignedMessageJson, TipSetJson,
     },
 };
 

@@ -94,12 +94,7 @@ impl Sender {
     }
 
     /// Looks again at landings that were believed, where a fork may have taken them away.
-    async fn suspect(
-        &self,
-        watching: &mut Watching,
-        now: &ChainNow,
-        pumped: &mut Pumped,
-    ) -> Result<(), SendError> {
+    async fn suspect(&self, watching: &mut Watching, now: &ChainNow, pumped: &mut Pumped) -> Result<(), SendError> {
         let Some(since) = watching.suspect_since else { return Ok(()) };
         let mut missed = BTreeSet::new();
         for entry in self.outbox.landed_above(since) {

@@ -114,10 +114,8 @@ struct Which {
 
 fn mempool_drop(devnet: &mut Devnet, args: Args<'_>) -> Result<Value, RpcError> {
     let (which,) = args.read_padded::<(Option<Which>,)>(0, 1)?;
-    let filter = which.map_or_else(Filter::default, |which| Filter {
-        from: which.from.map(|address| address.0),
-        nonce: which.nonce,
-    });
+    let filter = which
+        .map_or_else(Filter::default, |which| Filter { from: which.from.map(|address| address.0), nonce: which.nonce });
     let dropped = devnet.drop_waiting(&filter)?;
     answer(dropped.iter().map(ToString::to_string).collect::<Vec<_>>())
 }

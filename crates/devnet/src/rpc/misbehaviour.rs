@@ -184,7 +184,9 @@ mod tests {
     fn a_rule_ends_after_the_calls_it_fitted() {
         let mut misbehaviour = Misbehaviour::default();
         misbehaviour.add(rule(json!({"method": "*", "does": "network", "name": "other", "times": 1}))).unwrap();
-        misbehaviour.add(rule(json!({"method": "Filecoin.ChainHead", "does": "stale", "back": 3, "times": 2}))).unwrap();
+        misbehaviour
+            .add(rule(json!({"method": "Filecoin.ChainHead", "does": "stale", "back": 3, "times": 2})))
+            .unwrap();
         assert_eq!(misbehaviour.take("Filecoin.MpoolPush"), None);
         assert_eq!(misbehaviour.take("Devnet.Advance"), None);
         assert_eq!(misbehaviour.take("Filecoin.ChainHead"), Some(Does::Stale { back: 3 }));

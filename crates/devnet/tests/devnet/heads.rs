@@ -39,7 +39,8 @@ async fn a_fork_is_noticed_with_the_height_both_branches_share() {
     node.get("Devnet.Reorganise", json!([60, {"refill": true}])).await;
     let height = node.height().await;
     assert_eq!(look(&mut heads, &client).await, Moved::Forked { since: height - 50 }, "nothing is shared");
-    node.get("Devnet.Misbehave", json!([{"method": "Filecoin.ChainGetTipSetByHeight", "does": "drop", "times": 1}])).await;
+    node.get("Devnet.Misbehave", json!([{"method": "Filecoin.ChainGetTipSetByHeight", "does": "drop", "times": 1}]))
+        .await;
     node.get("Devnet.Reorganise", json!([1, {"refill": true}])).await;
     let head = client.head().await.unwrap();
     heads.look(&client, &head).await.unwrap_err();

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use crate::{
     miner::{Miner, NOTHING, proven, sector},
     node::Node,
-    program::Program,
     node::genesis,
+    program::Program,
     wallet::{Wallet, whole},
 };
 
@@ -73,13 +73,11 @@ async fn a_deadline_says_what_was_proven_and_what_was_missed() {
     let posts = of(&lines, "post");
     let tipset = of(&lines, "tipset").into_iter().find(|line| line["cid"] == posts[0]["tipset"]).unwrap();
     assert_eq!(tipset["messages"][0]["method"], method::SUBMIT_WINDOWED_POST);
-    assert_eq!((&posts[0]["miner"], &posts[0]["valid"]), (&json!(1000), &json!(true)));
+    assert_eq!((&posts[0]["miner"], &posts[0]["valid"]), (&json!("f01000"), &json!(true)));
     assert_eq!((&posts[0]["deadline"], &posts[0]["partitions"]), (&json!(deadline), &json!([partition])));
     let closes: Vec<&Value> =
         of(&lines, "deadline-closed").into_iter().filter(|line| line["deadline"] == deadline).collect();
-    let close = |proven: bool, faulty: Value, missed: Value| {
-        json!([{"partition": 0, "proven": proven, "live": [0, 1], "faulty": faulty, "missed": missed}])
-    };
+    let close = |proven: bool, faulty: Value, missed: Value| json!([{"partition": 0, "proven": proven, "live": [0, 1], "faulty": faulty, "missed": missed}]);
     let told: Vec<&Value> = closes.iter().map(|line| &line["partitions"]).collect();
     assert_eq!(told, [&close(true, json!([]), json!([])), &close(false, json!([0, 1]), json!([0, 1]))]);
     assert_eq!(closes[0]["epoch"], now["Close"].as_i64().unwrap() - 1);
