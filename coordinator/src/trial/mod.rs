@@ -5,5 +5,9 @@
 
 mod agent;
 mod node;
+mod queue_of_three;
+mod rebuild;
+mod restore;
 mod road;
+mod stores;
 mod world;
