@@ -81,6 +81,13 @@ pub(crate) struct Rebuild {
     /// Say what would be done, and write nothing but empty streams where they are missing.
     #[arg(long)]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) patience: Patience,
+}
+
+/// Whom a rebuild waits for, and how it answers.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Patience {
     /// Go on without this agent, whatever its stores hold; may be given several times.
     #[arg(long, value_name = "AGENT")]
     pub(crate) without: Vec<AgentId>,
@@ -103,7 +110,7 @@ pub(crate) struct Restore {
     #[arg(long)]
     pub(crate) replace: bool,
     #[command(flatten)]
-    pub(crate) rebuild: Rebuild,
+    pub(crate) patience: Patience,
 }
 
 /// `coordinator backup …`.
@@ -222,7 +229,7 @@ pub(crate) struct Unseal {
     pub(crate) out: PathBuf,
     /// Give up after this time.
     #[arg(long, default_value = "6h", value_parser = humantime::parse_duration)]
-    pub(crate) limit: std::time::Duration,
+    pub(crate) limit: Duration,
 }
 
 /// `coordinator tasks …`.

@@ -65,13 +65,13 @@ pub(crate) async fn run(cli: Cli) -> Result<(), CliError> {
             host::telemetry::init(LogFormat::default(), prover::LOG_FILTER)?;
             let config = config::read(&home, cli.config)?;
             let report = Box::pin(rebuild::rebuild(&config, &data(&home), &args)).await?;
-            report.details()?.print(args.output.output)
+            report.details()?.print(args.patience.output.output)
         }
         Command::Restore(args) => {
             host::telemetry::init(LogFormat::default(), prover::LOG_FILTER)?;
             let config = config::read(&home, cli.config)?;
             let report = Box::pin(rebuild::restore(&config, &data(&home), &args)).await?;
-            report.details()?.print(args.rebuild.output.output)
+            report.details()?.print(args.patience.output.output)
         }
         Command::Backup(crate::cli::Backup::Now { output }) => {
             backup::now(&config::read(&home, cli.config)?, &data(&home), output.output).await

@@ -41,17 +41,12 @@ struct Alone<'a> {
 /// `coordinator rebuild`.
 pub(crate) async fn rebuild(config: &Config, data: &Path, args: &cli::Rebuild) -> Result<Report, CliError> {
     let alone = Alone::new(config, data).await?;
-    let options = options(args, args.dry_run, "rebuilt from stores and chain".to_owned());
+    let options = options(&args.patience, args.dry_run, "rebuilt from stores and chain".to_owned());
     alone.work(alone.rebuild(options)).await
 }
 
 /// `coordinator restore`.
 pub(crate) async fn restore(config: &Config, data: &Path, args: &cli::Restore) -> Result<Report, CliError> {
-    if args.rebuild.dry_run {
-        return Err(CliError::new(Exit::Usage, "a restore has no dry run").hint(
-            "`coordinator backup list` says what a backup holds; after the restore, `coordinator rebuild --dry-run`",
-        ));
-    }
     let alone = Alone::new(config, data).await?;
     let work = async {
         let memory = &alone.lives.memory;
@@ -62,12 +57,12 @@ pub(crate) async fn restore(config: &Config, data: &Path, args: &cli::Restore) -
         // What the backup did not hold is made anew.
         create_layout(&alone.nats, config).await?;
         let because = format!("restored from a backup taken in incarnation {}", restored.life.incarnation);
-        alone.rebuild(options(&args.rebuild, false, because)).await
+        alone.rebuild(options(&args.patience, false, because)).await
     };
     alone.work(work).await
 }
 
-fn options(args: &cli::Rebuild, dry_run: bool, because: String) -> Options {
+fn options(args: &cli::Patience, dry_run: bool, because: String) -> Options {
     Options {
         without: args.without.iter().cloned().collect(),
         wait: args.wait,

@@ -25,7 +25,7 @@ fn config(world: &World) -> Config {
 }
 
 async fn begin(world: &World) -> (Running, Agent, SectorId) {
-    let coordinator = world.run_as(config(world)).await;
+    let coordinator = world.run_with(config(world)).await;
     let miner = world.miner().await;
     let agent = Agent::start(&world.nats, std::sync::Arc::default(), Vec::new()).await;
     let sector = submit(world, miner).await;
@@ -120,7 +120,7 @@ async fn a_node_that_breaks_and_lies_delays_a_sector_and_nothing_else() {
     let world = World::new().await;
     let mut config = config(&world);
     config.chain.timeout = std::time::Duration::from_secs(1);
-    let coordinator = world.run_as(config).await;
+    let coordinator = world.run_with(config).await;
     let miner = world.miner().await;
     let _agent = Agent::start(&world.nats, std::sync::Arc::default(), Vec::new()).await;
     let every = |does, times| Rule { method: "*".to_owned(), times, does };

@@ -10,7 +10,7 @@ use async_nats::jetstream::{
 use futures::StreamExt as _;
 
 use super::{Bucket, Entry, is_marker};
-use crate::{error::QueueError, message::Text};
+use crate::{error::QueueError, layout, message::Text};
 
 /// How long a scan waits for its next message before it begins again: keys that expire meanwhile never come.
 pub(super) const STALL_LIMIT: Duration = Duration::from_secs(5);
@@ -31,6 +31,10 @@ pub enum Change<T> {
         key: String,
     },
 }
+
+/// How long a watch is silent before it looks whether its bucket was made anew: the client's own consumer would wait
+/// for ever for a sequence that a new stream has not reached.
+const SILENCE_MAX: Duration = Duration::from_secs(15);
 
 /// Changes under the watched keys.
 ///
@@ -162,6 +166,12 @@ pub(super) fn info(message: &jetstream::Message) -> Result<jetstream::message::I
     message.info()
 }
 
+/// Whether a bucket is not as far as what was seen of it: then it is another one of the same name.
+async fn is_made_anew<T>(bucket: &Bucket<T>, seen: u64) -> bool {
+    let stream = layout::stream_info(&bucket.nats, &bucket.name.stream()).await;
+    stream.is_ok_and(|info| info.state.last_sequence < seen)
+}
+
 impl<T: Text> Watch<T> {
     /// The next change. A value that cannot be read is an error that names its key; the watch goes on after it.
     ///
@@ -170,7 +180,17 @@ impl<T: Text> Watch<T> {
     pub async fn next(&mut self) -> Result<Change<T>, QueueError> {
         let mut reopens = 0;
         loop {
-            match self.messages.next().await {
+            let next = tokio::time::timeout(SILENCE_MAX, self.messages.next()).await;
+            let Ok(next) = next else {
+                if !is_made_anew(&self.bucket, self.last_revision).await {
+                    continue;
+                }
+                tracing::warn!(filter = self.filter, "the bucket was made anew: watch it from its beginning");
+                self.last_revision = 0;
+                self.reopen().await?;
+                continue;
+            };
+            match next {
                 Some(Ok(message)) => {
                     if let Ok(info) = info(&message) {
                         self.last_revision = info.stream_sequence;
@@ -198,6 +218,9 @@ impl<T: Text> Watch<T> {
     }
 
     async fn reopen(&mut self) -> Result<(), QueueError> {
+        if is_made_anew(&self.bucket, self.last_revision).await {
+            self.last_revision = 0;
+        }
         let from = match self.last_revision {
             0 => DeliverPolicy::LastPerSubject,
             seen => DeliverPolicy::ByStartSequence { start_sequence: seen.saturating_add(1) },
