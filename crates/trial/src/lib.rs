@@ -6,4 +6,5 @@
 
 pub mod checker;
 pub mod evidence;
+pub mod lossy;
 pub mod recorder;
