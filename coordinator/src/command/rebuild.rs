@@ -21,7 +21,7 @@ use crate::{
     rebuild::{GatherError, Options, PoolError, Rebuild, RebuildError, Report},
 };
 
-/// How long the lease is waited for: that of a leader that died ends by itself.
+/// How much longer than its own time the lease of a leader that died is waited for.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
 const LEASE_LOOK: Duration = Duration::from_millis(500);
 
