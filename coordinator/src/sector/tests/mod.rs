@@ -1,3 +1,4 @@
+mod reorg;
 mod road;
 pub(crate) mod sample;
 mod shuffle;
