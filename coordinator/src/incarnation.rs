@@ -59,11 +59,7 @@ pub(crate) enum Lost {
     Wiped(Incarnation),
     /// It is an older state of itself.
     #[error("the queue went back in time: {what} is at {found}, and {remembered} is remembered")]
-    WentBack {
-        what: String,
-        remembered: u64,
-        found: u64,
-    },
+    WentBack { what: String, remembered: u64, found: u64 },
     /// It is another queue, of the same age.
     #[error("this is not the queue that is remembered: its incarnation {0} began at another time")]
     Other(Incarnation),

@@ -29,7 +29,12 @@ fn what_is_found_and_what_is_remembered_decide() {
         ("wiped", Some(memory(2, 9)), Found::default(), Err(Lost::Wiped(Incarnation(2)))),
         ("wiped, and an empty layout made", Some(memory(2, 9)), found(None, 0), Err(Lost::Wiped(Incarnation(2)))),
         ("as remembered", Some(memory(2, 9)), found(Some(life(2, 100)), 9), same),
-        ("further than a standby remembers", Some(memory(2, 3)), found(Some(life(2, 100)), 9), Ok(Standing::Same(Incarnation(2)))),
+        (
+            "further than a standby remembers",
+            Some(memory(2, 3)),
+            found(Some(life(2, 100)), 9),
+            Ok(Standing::Same(Incarnation(2))),
+        ),
         ("rebuilt by another", Some(memory(1, 900)), found(Some(life(2, 100)), 9), Ok(Standing::Unknown(life(2, 100)))),
         ("known to others alone", None, found(Some(life(2, 100)), 9), Ok(Standing::Unknown(life(2, 100)))),
         (

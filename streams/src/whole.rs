@@ -90,9 +90,7 @@ pub struct Snapshot {
 /// How far a stream has come; `None` when it does not exist.
 pub async fn progress(nats: &Nats, stream: &str) -> Result<Option<Progress>, QueueError> {
     match layout::stream_info(nats, stream).await {
-        Ok(info) => {
-            Ok(Some(Progress { messages: info.state.messages, last_sequence: info.state.last_sequence }))
-        }
+        Ok(info) => Ok(Some(Progress { messages: info.state.messages, last_sequence: info.state.last_sequence })),
         Err(QueueError::Missing { .. }) => Ok(None),
         Err(error) => Err(error),
     }
@@ -158,9 +156,9 @@ pub async fn snapshot(
     let failed = |source: async_nats::Error| QueueError::Client { what: what.clone(), source };
     let inbox = nats.client().new_inbox();
     let mut parts = nats.client().subscribe(inbox.clone()).await.map_err(|e| failed(e.into()))?;
-    let request =
-        SnapshotRequest { deliver_subject: &inbox, no_consumers: true, jsck: true, chunk_size: PART_BYTES };
-    let begun: SnapshotBegun = nats.api(&what, &format!("STREAM.SNAPSHOT.{stream}"), &request).await?;
+    let request = SnapshotRequest { deliver_subject: &inbox, no_consumers: true, jsck: true, chunk_size: PART_BYTES };
+    let begun: SnapshotBegun =
+        nats.api_within(&what, &format!("STREAM.SNAPSHOT.{stream}"), &request, SILENCE_MAX).await?;
 
     let mut hasher = Hasher::new();
     let mut bytes: u64 = 0;

@@ -35,11 +35,7 @@ pub(crate) enum RestoreError {
     #[error("use the queue")]
     Queue(#[from] QueueError),
     #[error("{} is not what was written: its SHA-256 is {found}, the backup says {wanted}", path.display())]
-    Corrupt {
-        path: PathBuf,
-        found: Bytes32,
-        wanted: Bytes32,
-    },
+    Corrupt { path: PathBuf, found: Bytes32, wanted: Bytes32 },
     #[error("the backup is of network {backup}, and the chain node is of {node}")]
     WrongNetwork { backup: String, node: String },
     #[error("the queue is not empty: {0}")]
@@ -131,12 +127,8 @@ async fn begin(
     let lives = [found.life.as_ref(), found.next.as_ref(), Some(&backup.life)];
     let known = lives.into_iter().flatten().map(|life| life.incarnation);
     let incarnation = known.chain(memory.map(Memory::incarnation)).max().unwrap_or(Incarnation(0)).next();
-    let life = ClusterRecord {
-        incarnation,
-        network: backup.life.network.clone(),
-        began_at: now,
-        because: because(backup),
-    };
+    let life =
+        ClusterRecord { incarnation, network: backup.life.network.clone(), began_at: now, because: because(backup) };
     let bucket: Bucket<ClusterRecord> = Bucket::open(nats, BucketName::Cluster).await?;
     let written = match bucket.get(NEXT).await? {
         Some(entry) => bucket.update(NEXT, &life, entry.revision).await,

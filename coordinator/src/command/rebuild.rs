@@ -51,8 +51,9 @@ pub(crate) async fn restore(config: &Config, data: &Path, args: &cli::Restore) -
     let work = async {
         let memory = &alone.lives.memory;
         let now = Timestamp(alone.clock.now_unix_ms());
-        let restored =
-            backup::restore(&alone.nats, &args.dir, memory, &alone.network.name, args.replace, now).await.map_err(failed)?;
+        let restored = backup::restore(&alone.nats, &args.dir, memory, &alone.network.name, args.replace, now)
+            .await
+            .map_err(failed)?;
         // What the backup did not hold is made anew.
         create_layout(&alone.nats, config).await?;
         let because = format!("restored from a backup taken in incarnation {}", restored.life.incarnation);
@@ -89,8 +90,9 @@ impl<'a> Alone<'a> {
                 Ok(Some(lease)) => break lease,
                 Ok(None) if started.elapsed() < LEASE_WAIT => tokio::time::sleep(LEASE_LOOK).await,
                 Ok(None) => {
-                    return Err(CliError::new(Exit::Busy, "a coordinator leads")
-                        .hint("its queue is not lost; if you mean to rebuild it all the same, stop every coordinator"));
+                    return Err(CliError::new(Exit::Busy, "a coordinator leads").hint(
+                        "its queue is not lost; if you mean to rebuild it all the same, stop every coordinator",
+                    ));
                 }
                 Err(error) => return Err(unavailable("take the lease", error)),
             }

@@ -200,25 +200,18 @@ fn proving(known: &Known<'_>) -> (S, String) {
         Some(S::ProveCommitSent { pre_commit, seed, message, .. }) => {
             (Some(pre_commit.clone()), Some(*seed), Some(message.clone()))
         }
-        Some(S::SeedReady { pre_commit, seed, .. } | S::C1Done { pre_commit, seed, .. } | S::C2Done { pre_commit, seed, .. }) => {
-            (Some(pre_commit.clone()), Some(*seed), None)
-        }
+        Some(
+            S::SeedReady { pre_commit, seed, .. }
+            | S::C1Done { pre_commit, seed, .. }
+            | S::C2Done { pre_commit, seed, .. },
+        ) => (Some(pre_commit.clone()), Some(*seed), None),
         Some(S::PreCommitted { pre_commit, .. }) => (Some(pre_commit.clone()), None, None),
         _ => (None, None, None),
     };
     // Without a local folder there is nothing to trim.
     let finalized = files.local_with(comm_r).is_none_or(|local| has(local, Stage::Finalize));
-    let state = S::Proving {
-        sealed,
-        pre_commit,
-        seed,
-        prove_commit,
-        activation,
-        expiration,
-        deadline,
-        partition,
-        finalized,
-    };
+    let state =
+        S::Proving { sealed, pre_commit, seed, prove_commit, activation, expiration, deadline, partition, finalized };
     (state, format!("found proving on chain: deadline {deadline}, partition {partition}"))
 }
 
@@ -243,7 +236,8 @@ fn pre_committed(known: &Known<'_>, comm_r: Commitment, epoch: Epoch, frame: Fra
     let pre_commit = PreCommit { message, epoch };
     let state = further(known, sealed, pre_commit);
     if !is_here {
-        let text = "it is pre-committed on chain, and the cache that its proof is made from is in no store that was heard";
+        let text =
+            "it is pre-committed on chain, and the cache that its proof is made from is in no store that was heard";
         return parked(state, Code::FilesLost, text);
     }
     let what = format!("found pre-committed at epoch {epoch}: {}", state.name());
@@ -255,7 +249,9 @@ fn pre_committed(known: &Known<'_>, comm_r: Commitment, epoch: Epoch, frame: Fra
 fn further(known: &Known<'_>, sealed: Sealed, pre_commit: PreCommit) -> S {
     let same = |found: &PreCommit| found.epoch == pre_commit.epoch;
     match recorded(known) {
-        Some(S::SeedReady { pre_commit: found, seed, .. } | S::C1Done { pre_commit: found, seed, .. }) if same(found) => {
+        Some(S::SeedReady { pre_commit: found, seed, .. } | S::C1Done { pre_commit: found, seed, .. })
+            if same(found) =>
+        {
             S::SeedReady { sealed, pre_commit, seed: *seed }
         }
         Some(S::C2Done { pre_commit: found, seed, proof, .. }) if same(found) => {
@@ -283,7 +279,10 @@ fn carried(known: &Known<'_>, method: &str) -> Option<MessageRef> {
 
 /// What was true of it before the chain had it, for a person who must look.
 fn before_chain(known: &Known<'_>) -> S {
-    recorded(known).cloned().or_else(|| Some(by_manifest(Files::new(known.holdings).local()?))).unwrap_or(S::Allocated {})
+    recorded(known)
+        .cloned()
+        .or_else(|| Some(by_manifest(Files::new(known.holdings).local()?)))
+        .unwrap_or(S::Allocated {})
 }
 
 /// Nothing of it is on chain.

@@ -127,12 +127,7 @@ pub(crate) async fn sectors(nats: &Nats, records: Vec<Written>, at: Timestamp) -
     Ok(())
 }
 
-async fn sector(
-    nats: &Nats,
-    bucket: &Bucket<SectorRecord>,
-    written: Written,
-    at: Timestamp,
-) -> Result<(), WriteError> {
+async fn sector(nats: &Nats, bucket: &Bucket<SectorRecord>, written: Written, at: Timestamp) -> Result<(), WriteError> {
     let Written { record, over, what } = written;
     let key = record.id.key();
     let made = match over {

@@ -33,7 +33,11 @@ pub(super) fn with(host: IpAddr, port: Option<u16>, store: &Path) -> String {
 /// The same for one server of several: with a name of its own, and the routes to the others.
 pub(super) fn with_member(conf: &str, member: &Member) -> String {
     let named = conf.lines().map(|line| {
-        if line.starts_with("server_name:") { format!("server_name: {}\n", quote(&member.name)) } else { format!("{line}\n") }
+        if line.starts_with("server_name:") {
+            format!("server_name: {}\n", quote(&member.name))
+        } else {
+            format!("{line}\n")
+        }
     });
     let routes: Vec<String> = member.routes.iter().map(|at| quote(&format!("nats://{at}"))).collect();
     let cluster = format!(

@@ -113,8 +113,7 @@ impl TestCluster {
 
 /// Addresses that were free a moment ago, all different.
 fn free_addresses() -> Vec<SocketAddr> {
-    let bound: Vec<TcpListener> = (0..SERVERS)
-        .map(|_| or_panic("find a free port", TcpListener::bind((Ipv4Addr::LOCALHOST, 0))))
-        .collect();
+    let bound: Vec<TcpListener> =
+        (0..SERVERS).map(|_| or_panic("find a free port", TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))).collect();
     bound.iter().map(|listener| or_panic("find a free port", listener.local_addr())).collect()
 }

@@ -21,6 +21,7 @@ use crate::fixture::*;
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 const MARGIN: Duration = Duration::from_secs(20);
 const TASKS: u64 = 120;
+const TASKS_LEN: usize = 120;
 /// The kill comes after so many.
 const KILL_AT: u64 = 40;
 
@@ -62,7 +63,7 @@ async fn a_leader_that_is_killed_under_load_loses_nothing_and_stops_nobody_for_l
     };
     let take = async {
         let mut taken = BTreeSet::new();
-        while taken.len() < usize::try_from(TASKS).unwrap() {
+        while taken.len() < TASKS_LEN {
             let Ok(Some(delivery)) = puller.next(SOON).await else { continue };
             let task: Task = decode(delivery.payload()).unwrap();
             let number = task.sector.number.0;
@@ -77,13 +78,13 @@ async fn a_leader_that_is_killed_under_load_loses_nothing_and_stops_nobody_for_l
         taken
     };
     let (longest, taken) = tokio::join!(publish, take);
-    assert_eq!(taken.len() as u64, TASKS);
+    assert_eq!(taken.len(), TASKS_LEN);
     assert!(longest < PAUSE_MAX + MARGIN, "publishing stood still for {longest:?}");
-    assert_eq!(claims.keys(">").await.unwrap().len() as u64, TASKS, "no claim is lost");
+    assert_eq!(claims.keys(">").await.unwrap().len(), TASKS_LEN, "no claim is lost");
     cluster.restart(leader).await;
     cluster.until_whole(&nats, "TASKS").await;
     cluster.until_whole(&nats, "KV_CLAIMS").await;
-    assert_eq!(claims.keys(">").await.unwrap().len() as u64, TASKS);
+    assert_eq!(claims.keys(">").await.unwrap().len(), TASKS_LEN);
 }
 
 #[tokio::test(flavor = "multi_thread")]
