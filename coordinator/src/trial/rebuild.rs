@@ -27,6 +27,12 @@ pub(super) async fn agent(world: &World, stores: &Stores) -> Agent {
     Agent::with_stores(&world.nats, Arc::default(), Vec::new(), stores.clone()).await
 }
 
+/// The pretended agent's pulls need their consumers, which a rebuild makes first of all.
+pub(super) async fn agent_of_wiped(world: &World, stores: &Stores) -> Agent {
+    crate::app::create_layout(&world.nats, &world.config()).await.unwrap();
+    agent(world, stores).await
+}
+
 /// Every message these records name.
 pub(super) fn messages(records: &[SectorRecord]) -> BTreeSet<MessageRef> {
     records.iter().flat_map(|record| record.messages.iter().map(|note| note.message.clone())).collect()
@@ -85,7 +91,7 @@ async fn after_a_total_wipe_every_sector_that_was_placed_reaches_proving() {
     );
     assert_eq!(progress(&world.nats, "KV_SECTORS").await.unwrap(), None, "no empty layout was made");
 
-    let worker = agent(&world, &stores).await;
+    let worker = agent_of_wiped(&world, &stores).await;
     let report = world.rebuild(&[]).await.unwrap();
     assert_eq!((report.incarnation, report.held, report.parked.len()), (Incarnation(2), 5, 0), "{report:#?}");
     stores.release();
@@ -166,7 +172,7 @@ async fn a_rebuild_that_is_cut_off_keeps_everybody_out_and_comes_to_the_same_end
     drop(worker);
     world.server.wipe().await;
     world.nats = world.server.connect().await;
-    let worker = agent(&world, &stores).await;
+    let worker = agent_of_wiped(&world, &stores).await;
 
     // Twice, the second time after it had begun before.
     for _ in 0..2 {
@@ -247,7 +253,7 @@ async fn ten_thousand_sectors_come_back_within_a_minute() {
     world.nats = world.server.connect().await;
     let stores = Stores::default();
     stores.fill(miner, SECTORS);
-    let worker = agent(&world, &stores).await;
+    let worker = agent_of_wiped(&world, &stores).await;
     let report = world.rebuild(&[]).await.unwrap();
     assert_eq!((count(report.held), count(report.numbers)), (SECTORS, SECTORS + 1));
     drop(worker);

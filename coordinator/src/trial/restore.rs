@@ -6,7 +6,7 @@ use streams::{
 };
 
 use super::{
-    rebuild::{agent, count, messages, records, submit},
+    rebuild::{agent, agent_of_wiped, count, messages, records, submit},
     stores::Stores,
     world::World,
 };
@@ -45,7 +45,7 @@ async fn a_restore_of_an_older_state_loses_nothing_that_was_placed_since() {
     world.server.wipe().await;
     world.nats = world.server.connect().await;
 
-    let worker = agent(&world, &stores).await;
+    let worker = agent_of_wiped(&world, &stores).await;
     let args = cli::Restore { dir: folder.clone(), replace: false, patience: World::patience(&[]) };
     let report = command::rebuild::restore(&config, &world.data(), &args).await.unwrap();
     assert_eq!((report.incarnation, report.parked.len()), (Incarnation(2), 0), "{report:#?}");
