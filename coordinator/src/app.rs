@@ -98,8 +98,8 @@ impl App {
         let unseals = Unseals::open(data, clock.now_unix_ms())
             .map_err(|e| CliError::new(Exit::Io, "open the folder of unsealed data").because(e))?;
         let unseals = Arc::new(unseals);
-        let aside =
-            Aside::open(data).map_err(|e| CliError::new(Exit::Io, "open the folder of what cannot be read").because(e))?;
+        let aside = Aside::open(data)
+            .map_err(|e| CliError::new(Exit::Io, "open the folder of what cannot be read").because(e))?;
         let advertise = config.http.advertise.as_deref();
         let listener = Listener::bind(config.http.listen, advertise, pieces, Arc::clone(&unseals)).await?;
 

@@ -96,9 +96,7 @@ impl Control {
                 Err(error) => refuse(call, &No::because(&error)).await,
             },
             RetryRequest::VERB => match call.decode::<RetryRequest>() {
-                Ok(request) => {
-                    reply(call, self.tell(request.sector, Event::Retry { from: request.from }).await).await
-                }
+                Ok(request) => reply(call, self.tell(request.sector, Event::Retry { from: request.from }).await).await,
                 Err(error) => refuse(call, &No::because(&error)).await,
             },
             AbortRequest::VERB => match call.decode::<AbortRequest>() {

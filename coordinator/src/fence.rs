@@ -80,8 +80,16 @@ mod tests {
             ("its own claim, as it was made", Some(claim(ZOMBIE, 1, 1, 1, 10)), Holds),
             ("its own claim, after beats and letting go", Some(claim(ZOMBIE, 1, 1, 1, 14)), Holds),
             ("another took it over", Some(claim("b", 2, 1, 1, 20)), Superseded),
-            ("another took it over and let it go untried: the attempt is the same", Some(claim("b", 1, 1, 1, 21)), Superseded),
-            ("it claimed again itself: the new attempt's result will come", Some(claim(ZOMBIE, 2, 1, 1, 20)), Superseded),
+            (
+                "another took it over and let it go untried: the attempt is the same",
+                Some(claim("b", 1, 1, 1, 21)),
+                Superseded,
+            ),
+            (
+                "it claimed again itself: the new attempt's result will come",
+                Some(claim(ZOMBIE, 2, 1, 1, 20)),
+                Superseded,
+            ),
             ("it claimed the next generation, whose attempts count anew", Some(claim(ZOMBIE, 1, 2, 1, 20)), Superseded),
             ("it claimed in the next life of the queue", Some(claim(ZOMBIE, 1, 1, 2, 20)), Superseded),
             ("the bucket is older than the claim: it was restored", Some(claim("b", 3, 1, 1, 9)), Holds),

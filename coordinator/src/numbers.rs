@@ -52,9 +52,7 @@ impl Numbers {
         let mut known = self.next.lock().await;
         let next = match known.entry(miner) {
             Entry::Occupied(found) => found.into_mut(),
-            Entry::Vacant(new) => {
-                new.insert(self.highest(miner).await?.map_or(1, |highest| highest.saturating_add(1)))
-            }
+            Entry::Vacant(new) => new.insert(self.highest(miner).await?.map_or(1, |highest| highest.saturating_add(1))),
         };
         let mut given = Vec::with_capacity(count);
         let mut taken: u32 = 0;

@@ -183,7 +183,9 @@ async fn subjects<S: FromStr<Err = BadSubject>>(
     // One that is not ours was put there by a mistake or in bad faith: it must not hide the others.
     Ok(names
         .iter()
-        .filter_map(|subject| subject.parse().map_err(|error| tracing::warn!(%error, "a message that is not ours")).ok())
+        .filter_map(|subject| {
+            subject.parse().map_err(|error| tracing::warn!(%error, "a message that is not ours")).ok()
+        })
         .collect())
 }
 

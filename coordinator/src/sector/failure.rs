@@ -50,7 +50,8 @@ pub(super) fn failed(
     if record.errors.contains(&error) {
         return Err(Refused::Again("this failure"));
     }
-    let what = format!("{stage} failed on {}, attempt {}: {}: {}", error.agent, error.attempt, error.code, error.message);
+    let what =
+        format!("{stage} failed on {}, attempt {}: {}: {}", error.agent, error.attempt, error.code, error.message);
     record.errors.retain(|e| e.stage != stage || e.until.is_none());
     if record.errors.len() >= ERRORS_MAX {
         record.errors.remove(0);

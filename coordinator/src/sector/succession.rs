@@ -27,7 +27,8 @@ pub(super) fn expired(mut record: SectorRecord, due: Epoch) -> Result<Change, Re
         }
         _ => return Err(Refused::not_now("pre-commit expired", &record.state)),
     };
-    let what = format!("the pre-commit of epoch {} expired at epoch {due}: number and deposit are lost", pre_commit.epoch);
+    let what =
+        format!("the pre-commit of epoch {} expired at epoch {due}: number and deposit are lost", pre_commit.epoch);
     record.state = S::PreCommitExpired { pre_commit, due, successor: Succession::Wanted {} };
     Ok(Change { record, what, dropped })
 }

@@ -70,7 +70,9 @@ pub(crate) fn story(record: &SectorRecord, head: Option<&ChainHead>, now: Timest
         let text = format!("attempt {} on {} at {at}: {}: {}", error.attempt, error.agent, error.code, error.message);
         match error.until {
             None => details.fact(&format!("{} failed", error.stage), text),
-            Some(until) => details.fact(&format!("{} waits", error.stage), format!("until {}: {text}", clock_time(until))),
+            Some(until) => {
+                details.fact(&format!("{} waits", error.stage), format!("until {}: {text}", clock_time(until)))
+            }
         }
     }
     Ok(details)

@@ -1,3 +1,4 @@
+mod lost;
 mod road;
 pub(crate) mod sample;
 mod shuffle;
