@@ -1,3 +1,4 @@
+mod lost;
 mod reorg;
 mod road;
 pub(crate) mod sample;
