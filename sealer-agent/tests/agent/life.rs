@@ -127,15 +127,15 @@ pub(crate) async fn seal(cluster: &Cluster, sector: &mut SectorRecord) -> Sealed
 }
 
 pub(crate) fn pre_commit() -> PreCommit {
-    PreCommit { message: message(), epoch: 150 }
+    PreCommit { message: Some(message()), epoch: 150 }
 }
 
 pub(crate) fn proving(sealed: Sealed, seed: Drawn) -> SectorState {
     SectorState::Proving {
         sealed,
-        pre_commit: pre_commit(),
-        seed,
-        prove_commit: message(),
+        pre_commit: Some(pre_commit()),
+        seed: Some(seed),
+        prove_commit: Some(message()),
         activation: 400,
         expiration: 9000,
         deadline: 0,
