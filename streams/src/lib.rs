@@ -22,6 +22,8 @@ pub mod kv;
 pub mod layout;
 pub mod lease;
 pub mod message;
+#[cfg(feature = "model")]
+pub mod model;
 pub mod nats;
 pub mod proof;
 pub mod pull;

@@ -1,9 +1,8 @@
 //! What `nats stream report` and `nats consumer report` show, for those who do not have the NATS CLI.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use async_nats::jetstream::{consumer, stream};
-use futures::TryStreamExt as _;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{error::QueueError, layout, nats::Nats, subject::TaskSubject};
@@ -125,14 +124,42 @@ fn consumer_row(info: consumer::Info) -> ConsumerRow {
     }
 }
 
+/// `$JS.API.STREAM.INFO` with the names of subjects, by the page.
+#[derive(Serialize)]
+struct Subjects {
+    subjects_filter: &'static str,
+    offset: usize,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    state: ListedState,
+    #[serde(default)]
+    total: usize,
+}
+
+#[derive(Deserialize)]
+struct ListedState {
+    subjects: Option<BTreeMap<String, u64>>,
+}
+
 /// Every open pointer in `TASKS`: what `nats stream subjects TASKS` lists. A subject that is not ours is an error.
 pub async fn task_pointers(nats: &Nats) -> Result<Vec<TaskSubject>, QueueError> {
     let client = |source| QueueError::Client { what: format!("list the subjects of stream {}", layout::TASKS), source };
-    let stream = nats.jetstream().get_stream_no_info(layout::TASKS).await.map_err(|e| client(e.into()))?;
-    let subjects = stream.info_with_subjects("seal.>").await.map_err(|e| client(e.into()))?;
-    let mut names: Vec<String> =
-        subjects.map_ok(|(subject, _)| subject).try_collect().await.map_err(|e| client(e.into()))?;
+    let mut names: Vec<String> = Vec::new();
+    loop {
+        let asked = Subjects { subjects_filter: "seal.>", offset: names.len() };
+        let what = format!("stream {}", layout::TASKS);
+        let page: Listed = nats.api(&what, &format!("STREAM.INFO.{}", layout::TASKS), &asked).await?;
+        let listed = page.state.subjects.unwrap_or_default();
+        let is_last = listed.is_empty() || names.len() + listed.len() >= page.total;
+        names.extend(listed.into_keys());
+        if is_last {
+            break;
+        }
+    }
     names.sort_unstable();
+    names.dedup();
     names.iter().map(|name| name.parse().map_err(|e: crate::subject::BadSubject| client(e.into()))).collect()
 }
 
