@@ -100,9 +100,9 @@ impl Consumer {
         self.out.values().map(|out| out.back_at).min()
     }
 
-    /// Hands out what there is to those who wait.
-    pub(super) fn serve(&mut self, stream: &Stream, now: Time) -> Vec<HandedOut> {
-        let due = self.out.iter().filter(|(_, out)| out.back_at <= now.since);
+    /// Those silent for too long come back, whether somebody waits or not.
+    pub(super) fn take_back(&mut self, now: Duration) {
+        let due = self.out.iter().filter(|(_, out)| out.back_at <= now);
         let due: Vec<u64> = due.map(|(sequence, _)| *sequence).filter(|s| !self.back.contains(s)).collect();
         for sequence in due {
             self.back.push_back(sequence);
@@ -111,6 +111,11 @@ impl Consumer {
                 out.back_at = Duration::MAX;
             }
         }
+    }
+
+    /// Hands out what there is to those who wait.
+    pub(super) fn serve(&mut self, stream: &Stream, now: Time) -> Vec<HandedOut> {
+        self.take_back(now.since);
         self.waiting.retain(|waiting| waiting.until > now.since && !waiting.answer.is_closed());
         let mut handed_out = Vec::new();
         while !self.waiting.is_empty() {
@@ -232,6 +237,8 @@ impl Consumer {
         }
         match delay {
             Some(delay) => {
+                // One that waits to be handed out again waits on, for its delay.
+                self.back.retain(|back| *back != sequence);
                 if let Some(out) = self.out.get_mut(&sequence) {
                     out.back_at = now.saturating_add(delay);
                 }

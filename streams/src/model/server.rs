@@ -231,6 +231,7 @@ impl Server {
         let Some(consumer) = consumers.iter_mut().find(|consumer| consumer.name == consumer_name) else {
             return Effect::NobodyThere;
         };
+        consumer.take_back(now.since);
         let words = String::from_utf8_lossy(payload).into_owned();
         let (verdict, rest) = words.split_once(' ').unwrap_or((&words, ""));
         match verdict {

@@ -26,7 +26,7 @@ use self::{
 const QUICK: u64 = 440;
 const SLOW: u64 = 120;
 /// Played at a time: the slow ones mostly wait.
-const QUICK_ABREAST: usize = 24;
+const QUICK_ABREAST: usize = 48;
 const SLOW_ABREAST: usize = 120;
 /// Nothing comes back by itself during a quick script.
 const LONG: Duration = Duration::from_secs(120);
@@ -94,7 +94,9 @@ fn the_model_answers_as_the_server_does() {
     for (kind, ack_wait, abreast) in [(Kind::Quick, LONG, QUICK_ABREAST), (Kind::Slow, script::ACK_WAIT, SLOW_ABREAST)]
     {
         let scripts = scripts(kind);
+        let began = std::time::Instant::now();
         let real = runtime.block_on(on_server(&scripts, ack_wait, abreast));
+        println!("the server took {:.1?}", began.elapsed());
         compare(&scripts, &real, &on_model(&scripts, ack_wait));
     }
 }

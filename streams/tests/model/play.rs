@@ -20,9 +20,11 @@ use streams::{
 use crate::script::{LONG_PAUSE, Op, SHORT_PAUSE, Script};
 
 /// How long "nothing comes" is watched for.
-const A_MOMENT: Duration = Duration::from_millis(250);
-const LEASE_TTL: Duration = Duration::from_secs(4);
-const POST_TTL: Duration = Duration::from_secs(4);
+const A_MOMENT: Duration = Duration::from_millis(100);
+/// The same for a watch, which has no answer of the server's to wait for.
+const QUIET: Duration = Duration::from_millis(300);
+const LEASE_TTL: Duration = Duration::from_secs(5);
+const POST_TTL: Duration = Duration::from_secs(5);
 const DELAY: Duration = Duration::from_millis(700);
 
 /// What one script holds, apart from all others by its miner and its place.
@@ -222,7 +224,7 @@ impl Player {
     async fn watched(&mut self) -> String {
         let Some(watch) = &mut self.watch else { return "no watch".to_owned() };
         let mut last = BTreeMap::new();
-        while let Ok(change) = tokio::time::timeout(A_MOMENT, watch.next()).await {
+        while let Ok(change) = tokio::time::timeout(QUIET, watch.next()).await {
             match change.unwrap() {
                 Change::Put(entry) => last.insert(entry.key, Some((entry.revision, entry.value))),
                 Change::Gone { key } => last.insert(key, None),

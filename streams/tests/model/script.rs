@@ -5,9 +5,9 @@ use std::time::Duration;
 use streams::model::Random;
 
 /// How long a task may be silent in the slow scripts.
-pub(crate) const ACK_WAIT: Duration = Duration::from_secs(4);
+pub(crate) const ACK_WAIT: Duration = Duration::from_secs(5);
 /// Longer than that, and than every time to live of a script, with room for a server that is late.
-pub(crate) const LONG_PAUSE: Duration = Duration::from_millis(6_500);
+pub(crate) const LONG_PAUSE: Duration = Duration::from_millis(7_500);
 /// Longer than a delayed return, shorter than [`ACK_WAIT`].
 pub(crate) const SHORT_PAUSE: Duration = Duration::from_millis(1_500);
 
@@ -67,18 +67,25 @@ impl Script {
     }
 }
 
-/// A few operations, a pause, a few more: what is out comes back in between.
+/// A few operations, a pause, a few more: what is out comes back in between. Between two long pauses all that is done
+/// takes less time than anything lives, so that no answer depends on a moment.
 fn slow(random: &mut Random) -> Vec<Op> {
     let mut ops = Vec::new();
-    for part in 0..3 {
-        if part > 0 {
-            ops.push(if random.below(2) == 0 { Op::PauseLong } else { Op::PauseShort });
-        }
-        for _ in 0..random.between(3, 9) {
+    let pauses = match random.below(3) {
+        0 => [Op::PauseShort, Op::PauseLong],
+        1 => [Op::PauseLong, Op::PauseShort],
+        _ => [Op::PauseLong, Op::PauseLong],
+    };
+    let mut pauses = pauses.into_iter();
+    loop {
+        for _ in 0..random.between(3, 7) {
             ops.push(draw_slow(random));
         }
+        match pauses.next() {
+            Some(pause) => ops.push(pause),
+            None => return ops,
+        }
     }
-    ops
 }
 
 fn draw_slow(random: &mut Random) -> Op {
