@@ -29,6 +29,8 @@ mod reconciler;
 mod registry;
 mod results;
 mod sector;
+#[cfg(feature = "simulated")]
+pub mod simulated;
 mod submission;
 mod tickets;
 #[cfg(test)]

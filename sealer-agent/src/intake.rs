@@ -15,8 +15,6 @@ use streams::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::runner::Runner;
-
 /// How long one request for work stays open at the server.
 const PULL_WAIT: Duration = Duration::from_secs(30);
 const RETRY_FIRST: Duration = Duration::from_millis(200);
@@ -32,8 +30,14 @@ pub(crate) struct Sources {
     pub(crate) pullers: Vec<Puller>,
 }
 
+/// Brings one task from its delivery to its acknowledgement.
+pub(crate) trait Run: Send + Sync {
+    /// Does one task of `class`, whatever comes of it.
+    fn run(&self, class: Class, delivery: Delivery, ack_wait: Duration) -> impl Future<Output = ()> + Send;
+}
+
 /// Serves one slot until told to stop.
-pub(crate) async fn serve(sources: Sources, runner: Arc<Runner>, stop: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn serve(sources: Sources, runner: Arc<impl Run>, stop: CancellationToken) -> anyhow::Result<()> {
     let mut requests: Vec<Request> = sources.pullers.into_iter().map(Request::new).collect();
     let mut failures = 0;
     while !stop.is_cancelled() {

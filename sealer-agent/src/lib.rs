@@ -35,6 +35,8 @@ mod runner;
 mod said;
 #[cfg(test)]
 mod sample;
+#[cfg(feature = "simulated")]
+pub mod simulated;
 mod slots;
 mod stage;
 mod store;

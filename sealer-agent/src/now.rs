@@ -5,5 +5,9 @@ use streams::id::Timestamp;
 
 /// Now, by the host's clock.
 pub(crate) fn now() -> Timestamp {
+    #[cfg(feature = "simulated")]
+    if let Some(clock) = crate::simulated::clock() {
+        return Timestamp(clock.now_unix_ms());
+    }
     Timestamp(SystemClock.now_unix_ms())
 }

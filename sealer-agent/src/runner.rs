@@ -29,6 +29,7 @@ use crate::{
     child::AtWork,
     claim::{Claims, Held, LetGo, Life, Taken},
     halt::{BUSY_DELAY, Halt},
+    intake::Run,
     job_dir::{AgentDir, JobDir, Owner},
     journal::{AnyResult, Journal},
     keep_alive,
@@ -56,7 +57,7 @@ pub(crate) struct Runner {
 
 /// What becomes of the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate<'a> {
+pub(crate) enum Fate<'a> {
     Ack,
     Nak(Option<Duration>),
     Term(&'a str),
@@ -64,9 +65,8 @@ enum Fate<'a> {
     Leave,
 }
 
-impl Runner {
-    /// Does one task of `class`, whatever comes of it.
-    pub(crate) async fn run(&self, class: Class, delivery: Delivery, ack_wait: Duration) {
+impl Run for Runner {
+    async fn run(&self, class: Class, delivery: Delivery, ack_wait: Duration) {
         let read = if class.is_post() {
             Box::pin(self.post_task(class, &delivery, ack_wait)).await
         } else {
@@ -77,7 +77,9 @@ impl Runner {
             settle(&delivery, Fate::Term(&reason)).await;
         }
     }
+}
 
+impl Runner {
     async fn seal_task(&self, delivery: &Delivery, ack_wait: Duration) -> Result<(), String> {
         let task = read_task(delivery)?;
         let span =
@@ -263,14 +265,14 @@ fn clear(dir: JobDir, failed: bool) {
     }
 }
 
-async fn let_go(held: Held, how: LetGo) {
+pub(crate) async fn let_go(held: Held, how: LetGo) {
     if let Err(error) = held.let_go(how).await {
         // It ends by itself after ack_wait.
         tracing::warn!("let the claim go: {:#}", anyhow::Error::from(error));
     }
 }
 
-async fn settle(delivery: &Delivery, fate: Fate<'_>) {
+pub(crate) async fn settle(delivery: &Delivery, fate: Fate<'_>) {
     let settled = match fate {
         Fate::Ack => delivery.ack().await,
         Fate::Nak(delay) => delivery.nak(delay).await,
@@ -303,7 +305,7 @@ fn log_end(failure: Option<&Failure>, started_at: Timestamp, ended_at: Timestamp
 }
 
 /// Subject and text must say the same.
-fn read_task(delivery: &Delivery) -> Result<Task, String> {
+pub(crate) fn read_task(delivery: &Delivery) -> Result<Task, String> {
     let subject: TaskSubject = delivery.subject().parse().map_err(|e| format!("{e}"))?;
     let task: Task = decode(delivery.payload()).map_err(|e| format!("{:#}", anyhow::Error::from(e)))?;
     if (subject.sector, subject.stage) != (task.sector, task.stage) {
@@ -315,7 +317,7 @@ fn read_task(delivery: &Delivery) -> Result<Task, String> {
     Ok(task)
 }
 
-fn read_post_task(delivery: &Delivery) -> Result<PostTask, String> {
+pub(crate) fn read_post_task(delivery: &Delivery) -> Result<PostTask, String> {
     let subject: PostSubject = delivery.subject().parse().map_err(|e| format!("{e}"))?;
     let task: PostTask = decode(delivery.payload()).map_err(|e| format!("{:#}", anyhow::Error::from(e)))?;
     if (subject.miner, subject.open, subject.partition) != (task.miner, task.open, task.partition) {

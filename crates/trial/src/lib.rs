@@ -1,1 +1,4 @@
 //! Shows that nothing is ever lost, doubled or out of order. Nothing imports this crate.
+
+#[cfg(feature = "sim")]
+pub mod sim;

@@ -67,7 +67,14 @@ fn call(server: &mut Server, verb: &str, body: &Value, now: Time) -> Result<Valu
         let (stream, consumers) = held(server, stream)?;
         let found = consumers.iter().find(|one| one.name == consumer);
         let found = found.ok_or_else(|| refusal(404, 10014, "consumer not found"))?;
-        return Ok(consumer_info(stream, found, now));
+        let mut info = consumer_info(stream, found, now);
+        if server.weakness.blind.contains(&stream.config.name)
+            && let Some(fields) = info.as_object_mut()
+        {
+            fields.insert("num_ack_pending".to_owned(), 0.into());
+            fields.insert("num_pending".to_owned(), 0.into());
+        }
+        return Ok(info);
     }
     if let Some(rest) = verb.strip_prefix("CONSUMER.CREATE.") {
         let mut tokens = rest.splitn(3, '.');

@@ -53,6 +53,17 @@ pub struct Rates {
     pub delivered_twice: u32,
 }
 
+/// What the model is told to do wrongly, so that those who check see that they would see it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Weakness {
+    /// Streams whose expected revisions are not compared.
+    pub unfenced: Vec<String>,
+    /// Streams whose writes are acknowledged and forgotten.
+    pub forgetful: Vec<String>,
+    /// Streams whose consumers look as if everything were acknowledged.
+    pub blind: Vec<String>,
+}
+
 /// How long one way takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Latency {
@@ -175,6 +186,11 @@ impl Model {
         self.shared.server().0.rates = rates;
     }
 
+    /// What is done wrongly from now on.
+    pub fn weaken(&self, weakness: Weakness) {
+        self.shared.server().0.weakness = weakness;
+    }
+
     /// How long one way takes from now on.
     pub fn set_latency(&self, latency: Latency) {
         self.shared.server().0.latency = latency;
@@ -199,6 +215,13 @@ impl Model {
             server.up = true;
         }
         self.turn();
+    }
+
+    /// Somebody empties a stream.
+    pub fn purge(&self, stream: &str) {
+        let (mut server, now) = self.shared.server();
+        let none = bytes::Bytes::from_static(b"{}");
+        drop(api::answer(&mut server, &format!("STREAM.PURGE.{stream}"), &none, now));
     }
 
     /// Everything that was stored is gone.

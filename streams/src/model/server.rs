@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{
-    Happened, Latency, Observer, Random, Rates, api,
+    Happened, Latency, Observer, Random, Rates, Weakness, api,
     connection::Line,
     consumer::{Answer, Consumer},
     stream::{Aged, Stream, is_marker},
@@ -83,6 +83,7 @@ pub(crate) struct Server {
     pub(super) up: bool,
     pub(super) leaderless_until: Duration,
     pub(super) rates: Rates,
+    pub(super) weakness: Weakness,
     pub(super) latency: Latency,
     pub(super) random: Random,
     pub(super) observer: Option<Observer>,
@@ -101,6 +102,7 @@ impl Server {
             up: true,
             leaderless_until: Duration::ZERO,
             rates: Rates::default(),
+            weakness: Weakness::default(),
             latency: Latency::default(),
             random,
             observer: None,
@@ -178,7 +180,13 @@ impl Server {
         {
             return Effect::Answered(api::refused(&(503, 10164, "wrong last sequence".to_owned())));
         }
+        let is_in = |names: &[String]| names.iter().any(|weak| weak == name);
+        let (unfenced, forgetful) = (is_in(&self.weakness.unfenced), is_in(&self.weakness.forgetful));
+        let headers = headers.map(|headers| if unfenced { without_expectation(&headers) } else { headers });
         let Some((stream, consumers)) = self.streams.get_mut(name) else { return Effect::NobodyThere };
+        if forgetful {
+            return Effect::Answered(serde_json::json!({ "stream": name, "seq": stream.last + 1 }).to_string().into());
+        }
         match stream.store(subject, headers, payload.clone(), now) {
             Err(refused) => Effect::Answered(api::refused(&refused)),
             Ok((sequence, pushed_out)) => {
@@ -331,6 +339,16 @@ impl Server {
             self.stir(name, now);
         }
     }
+}
+
+fn without_expectation(headers: &HeaderMap) -> HeaderMap {
+    let mut kept = HeaderMap::new();
+    for (name, values) in headers.iter() {
+        if name.to_string() != "Nats-Expected-Last-Subject-Sequence" {
+            values.iter().for_each(|value| kept.append(name.clone(), value.clone()));
+        }
+    }
+    kept
 }
 
 /// Whether a subject matches a pattern with `*` and `>`.
