@@ -40,8 +40,7 @@ pub(super) async fn records(world: &World, sectors: &[SectorId]) -> Vec<SectorRe
 
 /// Six sectors, each held before another stage, and what they are when all stand still.
 async fn standing_still(world: &World, stores: &Stores, miner: MinerId) -> Vec<SectorId> {
-    for (number, stage) in
-        [(2, Stage::Persist), (3, Stage::C1), (4, Stage::Pc2), (5, Stage::TreeD), (6, Stage::Place)]
+    for (number, stage) in [(2, Stage::Persist), (3, Stage::C1), (4, Stage::Pc2), (5, Stage::TreeD), (6, Stage::Place)]
     {
         stores.brake(number, stage);
     }
@@ -73,7 +72,11 @@ async fn after_a_total_wipe_every_sector_that_was_placed_reaches_proving() {
     world.nats = world.server.connect().await;
 
     let refused = world.build(world.config()).await.err().expect("a wiped queue is not led");
-    assert!(refused.render().contains("wiped") && refused.render().contains("coordinator rebuild"), "{}", refused.render());
+    assert!(
+        refused.render().contains("wiped") && refused.render().contains("coordinator rebuild"),
+        "{}",
+        refused.render()
+    );
     assert_eq!(progress(&world.nats, "KV_SECTORS").await.unwrap(), None, "no empty layout was made");
 
     let worker = agent(&world, &stores).await;

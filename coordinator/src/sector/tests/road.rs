@@ -81,7 +81,7 @@ fn a_failure_is_tried_again_with_growing_pauses_and_then_parked() {
     // What an agent still finishes is kept, and a person's retry goes on from there.
     sector = go(sector, done(Stage::Pc2)).0;
     assert_eq!(sector.state.name(), "parked");
-    let (sector, actions) = go(sector, Event::Retry);
+    let (sector, actions) = go(sector, Event::Retry { from: None });
     assert_eq!(sector.state.name(), "pc2-done");
     assert_eq!(actions, [Action::OfferPreCommit, publish(Stage::Persist)]);
 }

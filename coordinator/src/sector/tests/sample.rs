@@ -239,7 +239,7 @@ pub(crate) fn events() -> Vec<Event> {
         Event::Rejected { code: Code::PreCommitRefused, text: "collision".to_owned() },
         Event::Rejected { code: Code::ProveCommitRefused, text: "bad proof".to_owned() },
         Event::Rejected { code: Code::PreCommitGone, text: "gone".to_owned() },
-        Event::Retry,
+        Event::Retry { from: None },
         Event::Abort { reason: "a person says so".to_owned() },
     ]);
     events

@@ -79,7 +79,7 @@ fn any_event() -> impl Strategy<Value = Event> {
             exit_code: 16,
             epoch,
         }),
-        2 => Just(Event::Retry),
+        2 => Just(Event::Retry { from: None }),
     ]
 }
 
