@@ -24,11 +24,15 @@ pub(crate) struct Checker {
     pub(crate) records: BTreeMap<SectorId, SectorRecord>,
     tickets: BTreeMap<(SectorId, u32), Drawn>,
     events: BTreeMap<SectorId, BTreeSet<u64>>,
-    /// Whether each line is printed as it comes.
-    pub(crate) loud: bool,
+    loud: bool,
 }
 
 impl Checker {
+    /// One that has seen nothing; `loud` prints each line as it comes.
+    pub(crate) fn new(loud: bool) -> Self {
+        Self { loud, ..Self::default() }
+    }
+
     /// A line of the log.
     pub(crate) fn note(&mut self, at_ms: u64, words: &str) {
         let line = format!("{:>9.3} {words}", to_secs(at_ms));

@@ -85,7 +85,7 @@ impl Cluster {
         let world = World::new(policy.clone(), Arc::new(Digests), zero_comm_d, &MINERS, &owners, random);
         let model = Model::new(random.next(), EPOCH_MS);
         let disks = vec![Arc::default(), Arc::default()];
-        let checker = Arc::new(Mutex::new(Checker { loud, ..Checker::default() }));
+        let checker = Arc::new(Mutex::new(Checker::new(loud)));
         watch(&model, &checker, &disks);
         let mut cluster = Self {
             person: model.connect("person"),

@@ -35,7 +35,9 @@ impl Process {
         self.gate = Gate::new();
         let (start, first) = (Arc::clone(&self.start), self.lives * 1_000);
         let life = self.gate.wrap(supervise(self.name.clone(), start, first));
-        self.runs.spawn(async move { drop(life.await) });
+        self.runs.spawn(async move {
+            let _ended = life.await;
+        });
     }
 
     /// Kills it where it stands.
