@@ -24,11 +24,11 @@ pub(crate) struct Checker {
     pub(crate) records: BTreeMap<SectorId, SectorRecord>,
     tickets: BTreeMap<(SectorId, u32), Drawn>,
     events: BTreeMap<SectorId, BTreeSet<u64>>,
-    /// Whether each line is printed as it comes.
-    pub(crate) loud: bool,
+    loud: bool,
 }
 
 impl Checker {
+    /// One that has seen nothing; `loud` prints each line as it comes.
     pub(crate) fn new(loud: bool) -> Self {
         Self { loud, ..Self::default() }
     }

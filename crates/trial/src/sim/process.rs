@@ -36,7 +36,6 @@ impl Process {
         let (start, first) = (Arc::clone(&self.start), self.lives * 1_000);
         let life = self.gate.wrap(supervise(self.name.clone(), start, first));
         self.runs.spawn(async move {
-            // Killed or ended: whoever asks looks at the gate.
             let _ended = life.await;
         });
     }

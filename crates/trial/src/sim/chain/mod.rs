@@ -4,6 +4,7 @@
 //! the age of a ticket, the seed's epoch, proofs that verify, open deadlines. Each tipset keeps the state after its
 //! messages, so a reorg is a shorter list.
 
+mod api;
 mod miner;
 mod node;
 mod world;

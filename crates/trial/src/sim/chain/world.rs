@@ -10,7 +10,7 @@ use chain::{
     api::{MessageLookup, Receipt, TipSet, TipSetKey},
     cids,
     message::SignedMessage,
-    params::{PreCommitSectorBatchParams2, ProveCommitSectors3Params, method},
+    params::{PreCommitSectorBatchParams2, ProveCommitSectors3Params, batch_failures, method},
     policy::NetworkPolicy,
     randomness::{blake2b_256, draw},
 };
@@ -296,11 +296,15 @@ impl World {
         let mut succeeded = BTreeSet::new();
         for (signed, receipt) in self.blocks.iter().flat_map(|block| &block.messages) {
             let message = &signed.message;
-            for number in carried(message) {
+            let failures = match message.method_num {
+                method::PROVE_COMMIT_SECTORS3 => batch_failures(&receipt.return_value).unwrap_or_default(),
+                _ => Vec::new(),
+            };
+            for (index, number) in carried(message).into_iter().enumerate() {
                 if succeeded.contains(&(message.to, message.method_num, number)) {
                     found.push(format!("I4: method {} for sector {number} landed twice", message.method_num));
                 }
-                if receipt.exit_code == 0 {
+                if receipt.exit_code == 0 && !failures.iter().any(|(failed, _)| *failed == index) {
                     succeeded.insert((message.to, message.method_num, number));
                 }
             }
