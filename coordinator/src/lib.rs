@@ -48,6 +48,7 @@ mod trial;
 mod unsealing;
 mod verify;
 mod view;
+mod why;
 
 use std::process::ExitCode;
 

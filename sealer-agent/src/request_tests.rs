@@ -227,7 +227,7 @@ fn what_failed_for_this_machine_s_sake_is_left_to_another_for_a_while() {
         code: code.to_owned(),
         message: String::new(),
         until: None,
-        elsewhere: true,
+        elsewhere: code == "out-of-memory",
     };
     let here: Place = "here".parse().unwrap();
     let me: AgentId = "me".parse().unwrap();

@@ -48,7 +48,9 @@ use crate::{
 mod claiming;
 mod post;
 
-pub(crate) use self::claiming::{Claimed, Claiming, Mine};
+#[cfg(feature = "simulated")]
+pub(crate) use self::claiming::Claiming;
+pub(crate) use self::claiming::{Claimed, Mine};
 
 /// Runs tasks.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! `$JS.API.…`: questions about streams and consumers, and their creation, in the server's words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -140,7 +140,7 @@ fn get_message(server: &Server, name: &str, body: &Value, now: Time) -> Result<V
     let (stream, _) = held(server, name)?;
     let sequence = match (body.get("seq").and_then(Value::as_u64), body.get("last_by_subj").and_then(Value::as_str)) {
         (Some(sequence), _) => Some(sequence),
-        (None, Some(subject)) => stream.last_of(subject),
+        (None, Some(filter)) => stream.last_per_subject(filter).last().copied(),
         (None, None) => None,
     };
     let found = sequence.and_then(|sequence| stream.messages.get(&sequence).map(|stored| (sequence, stored)));
@@ -193,15 +193,18 @@ fn stream_info(stream: &Stream, consumers: &[Consumer], body: &Value, now: Time)
     });
     let filter = body.get("subjects_filter").and_then(Value::as_str);
     let offset = body.get("offset").and_then(Value::as_u64).unwrap_or(0);
-    if let (Some(filter), Some(fields)) = (filter, state.as_object_mut()) {
-        let matching = stream.by_subject.iter().filter(|(subject, _)| matches(filter, subject));
-        let listed: serde_json::Map<String, Value> = matching
+    let matching = |(subject, _): &(&String, &BTreeSet<u64>)| filter.is_some_and(|filter| matches(filter, subject));
+    let total = stream.by_subject.iter().filter(matching).count();
+    if let (Some(_), Some(fields)) = (filter, state.as_object_mut()) {
+        let listed: serde_json::Map<String, Value> = stream
+            .by_subject
+            .iter()
+            .filter(matching)
             .skip(usize::try_from(offset).unwrap_or(usize::MAX))
             .map(|(subject, all)| (subject.clone(), all.len().into()))
             .collect();
         fields.insert("subjects".to_owned(), listed.into());
     }
-    let total = stream.by_subject.len();
     json!({
         "config": stream.config,
         "created": date(now.at(stream.created)),
