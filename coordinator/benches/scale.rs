@@ -1,8 +1,8 @@
 //! A coordinator that comes back to 100,000 sectors in flight: when its first task is in the queue, and what it holds in
 //! memory, beside the core request-reply time of the same run.
 //!
-//! The records are written straight into the bucket of a real nats-server with the shipped settings; half of them have
-//! their pointer in the queue, half wait for a seed. Only the record that is read last lacks its pointer, so the first
+//! The records are written straight into the bucket of a real nats-server with the shipped settings; one in ten has its
+//! pointer in the queue, the others wait for their seeds. Only the record that is read last lacks its pointer, so the first
 //! dispatch comes after all others were read. Rows are appended to `target/bench/results.jsonl`.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a measurement that cannot be made has failed")]
@@ -40,7 +40,9 @@ use tokio::task::JoinSet;
 
 const SECTORS: u64 = 100_000;
 /// Publishes under way at once while the bucket is filled.
-const IN_FLIGHT: usize = 2_000;
+const IN_FLIGHT: usize = 256;
+/// One sector in so many waits for an agent, the others for their seed: each pointer is one more write to the disk.
+const WITH_POINTER: u64 = 10;
 const LIMIT: Duration = Duration::from_secs(60);
 const EPOCH: Duration = Duration::from_secs(1);
 const FIRST_DISPATCH_MAX_S: f64 = 10.0;
@@ -225,7 +227,7 @@ fn sector(n: u64) -> SectorId {
     SectorId { miner: MinerId(1000), number: SectorNumber(n) }
 }
 
-/// An even one waits for an agent; an odd one is pre-committed, and its seed is far away.
+/// One in ten waits for an agent; the others are pre-committed, and their seeds are far away.
 fn record(n: u64) -> SectorRecord {
     let now = Timestamp(1_790_000_000_000);
     let bytes = |fill| Bytes32([fill; 32]);
@@ -233,7 +235,7 @@ fn record(n: u64) -> SectorRecord {
     let mut record = SectorRecord::new(sector(n), Incarnation::FIRST, SealProof::Drg2KiBV1_1, Vec::new(), now);
     record.seq = 1;
     record.what = "written by a bench".to_owned();
-    record.state = if n.is_multiple_of(2) {
+    record.state = if n.is_multiple_of(WITH_POINTER) {
         SectorState::PiecesAdded { at }
     } else {
         let message = MessageRef { sender: "f1bench".to_owned(), nonce: n };
@@ -258,12 +260,13 @@ fn pointer(n: u64) -> (TaskSubject, Task) {
 /// Writes records, the one without a pointer last; returns how many messages were stored a second.
 async fn fill(nats: &Nats) -> f64 {
     let started = Instant::now();
-    let jetstream = nats.jetstream();
+    let mut jetstream = nats.jetstream().clone();
+    jetstream.set_timeout(LIMIT);
     let mut waiting = FuturesUnordered::new();
     let mut stored: u32 = 0;
     for n in 1..=SECTORS {
         let mut messages = vec![(format!("$KV.SECTORS.{}", sector(n).key()), encode(&record(n)).unwrap())];
-        if n.is_multiple_of(2) && n != SECTORS {
+        if n.is_multiple_of(WITH_POINTER) && n != SECTORS {
             let (subject, task) = pointer(n);
             messages.push((subject.to_string(), encode(&task).unwrap()));
         }

@@ -63,7 +63,11 @@ impl Waits {
                 }
                 Some((sector, pre_commit)) = self.seeds.recv() => {
                     self.sectors.insert(sector, pre_commit);
-                    self.draw_due_seeds().await;
+                    // After a restart they come by the ten thousand: only one that is due is worth looking at them all.
+                    let due = self.carrier.seed_epoch(pre_commit).saturating_add(self.carrier.policy.seed_confidence);
+                    if self.head.borrow().as_ref().is_some_and(|head| head.epoch > due) {
+                        self.draw_due_seeds().await;
+                    }
                 }
                 () = cancel.cancelled() => return Ok(()),
             }

@@ -51,15 +51,15 @@ fn all(stores: &Stores) -> Vec<Page> {
 fn pages_tell_every_sector_once() {
     let place = stores();
     let local = &place.stores.local[0];
-    for number in 0..450 {
+    for number in 0..230 {
         local.reserve(&allocated(number), 0, Timestamp(1)).unwrap();
     }
     let pages = all(&place.stores);
     let sizes: Vec<usize> = pages.iter().map(|page| page.holdings.len()).collect();
-    assert_eq!(sizes, [200, 200, 50]);
+    assert_eq!(sizes, [200, 30]);
     let told: BTreeSet<_> = pages.iter().flat_map(|page| &page.holdings).map(|holding| holding.sector).collect();
-    assert_eq!(told.len(), 450);
-    assert!(pages.iter().all(|page| page.high_water.get(&MinerId(1000)) == Some(&SectorNumber(449))));
+    assert_eq!(told.len(), 230);
+    assert!(pages.iter().all(|page| page.high_water.get(&MinerId(1000)) == Some(&SectorNumber(229))));
 }
 
 #[test]

@@ -186,7 +186,7 @@ mod tests {
         let zeros = "0".repeat(64);
         let text = |tag: &str| {
             format!(
-                r#"{{"v":1,"sector":"f01000/1","proof":"2KiB","pieces":[],"placed_at":7,"reserved_bytes":9,"tag":{tag},"done":[{{"stage":"tree-d","comm_d":"{zeros}"}}]}}"#
+                r#"{{"v":1,"sector":"f01000/1","proof":5,"pieces":[],"placed_at":7,"reserved_bytes":9,"tag":{tag},"done":[{{"stage":"tree-d","comm_d":"{zeros}"}}]}}"#
             )
         };
         let old = read(text("null").as_bytes()).unwrap().unwrap();

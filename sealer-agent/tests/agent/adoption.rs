@@ -12,7 +12,7 @@ use streams::{
 
 use crate::{
     cluster::{Cluster, submitted, wait_for},
-    ends::{PC1, at_work, waiting_for_tree_d},
+    ends::{PC1, at_work, hanging, waiting_for_tree_d},
     host_files::{Agent, Host, processes_with},
     life::{C2_DONE, waits_for_c2},
 };
@@ -192,10 +192,10 @@ async fn a_free_stage_that_another_took_over_is_offered_all_the_same() {
     let sector = SectorRecord { state: waits_for_c2(c1), ..submitted(3, vec![]) };
     cluster.set(&sector).await;
     cluster.order(sector.id, Stage::C2, None).await;
-    at_work(&one, "a").await;
+    hanging(&one, 1).await;
     first.kill9();
     let second = two.agent(cluster.server.url(), "b", c2);
-    at_work(&two, "b").await;
+    hanging(&two, 1).await;
     let first = one.agent(cluster.server.url(), "a", c2);
     said(&first, "it is adopted").await;
     one.release();

@@ -38,6 +38,15 @@ pub(crate) async fn at_work(host: &Host, agent: &str) {
     .await;
 }
 
+/// Waits until so many provers in all have begun to hang.
+pub(crate) async fn hanging(host: &Host, count: usize) {
+    wait_for(async || match host.started() {
+        pids if pids.len() == count => Ok(()),
+        pids => Err(format!("{pids:?} hang or hung")),
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn an_agent_told_to_stop_gives_its_task_back_at_once() {
     let host = Host::with_stores();
@@ -67,7 +76,7 @@ async fn a_drained_agent_hands_over_to_one_that_waits() {
     host.configure(&format!("prover = \"{}\"", host.hanging("tree-d").display()));
     let first = host.agent(cluster.server.url(), "first", PC1);
     cluster.order(sector.id, Stage::TreeD, None).await;
-    at_work(&host, "first").await;
+    hanging(&host, 1).await;
     let second = host.agent(cluster.server.url(), "second", PC1);
     wait_for(async || match cluster.agents.get("second").await.unwrap() {
         Some(_) => Ok(()),
@@ -76,11 +85,10 @@ async fn a_drained_agent_hands_over_to_one_that_waits() {
     .await;
     assert!(first.terminate().success());
     let drained = std::time::Instant::now();
-    at_work(&host, "second").await;
+    hanging(&host, 2).await;
     let pause = drained.elapsed();
     // A second or two; but a test may share its cores.
     assert!(pause < Duration::from_secs(5), "handed over after {pause:?}");
-    assert_eq!(host.started().len(), 2, "one prover each");
     host.release();
     let result = cluster.result().await;
     assert_eq!((result.agent.as_str(), result.claim.attempt), ("second", 1));

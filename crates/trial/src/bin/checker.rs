@@ -11,7 +11,7 @@ use host::{
     exit::{CliError, Exit, main_with},
     output::{Column, Format, Listing},
 };
-use trial::checker::{Evidence, Violation, judge, lost_sectors};
+use trial::checker::{Evidence, Violation, judge};
 
 /// Judges what a run left behind: exits with 77 when an invariant was violated.
 #[derive(Debug, Parser)]
@@ -37,12 +37,7 @@ fn check(cli: &Cli) -> Result<(), CliError> {
         // If stderr is gone, nobody asks.
         let _ = writeln!(io::stderr(), "without {}: what only that tells is not judged", missing.join(", "));
     }
-    let summary = format!(
-        "checker: {} records, {} violations, {} sectors lost",
-        evidence.records(),
-        violations.len(),
-        lost_sectors(&evidence).len()
-    );
+    let summary = format!("checker: {} records, {} violations", evidence.records(), violations.len());
     match cli.output {
         Format::Table | Format::Wide => tell(&violations, &summary),
         Format::Json | Format::Jsonl | Format::Csv | Format::Name => {
