@@ -241,7 +241,7 @@ fn record(n: u64) -> SectorRecord {
         let message = MessageRef { sender: "f1bench".to_owned(), nonce: n };
         let ticket = Drawn { epoch: 1, value: bytes(3) };
         let sealed = Sealed { at, ticket, comm_d: bytes(1), comm_r: bytes(2), persisted: Some(persisted()) };
-        SectorState::PreCommitted { sealed, pre_commit: PreCommit { message, epoch: 1_000_000_000 } }
+        SectorState::PreCommitted { sealed, pre_commit: PreCommit { message: Some(message), epoch: 1_000_000_000 } }
     };
     record
 }

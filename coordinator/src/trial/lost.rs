@@ -108,7 +108,7 @@ async fn a_lost_store_sends_its_sectors_elsewhere_and_takes_no_new_ones() {
 }
 
 fn expired(id: SectorId, successor: Succession) -> SectorRecord {
-    let pre_commit = PreCommit { message: MessageRef { sender: "f1x".to_owned(), nonce: 1 }, epoch: 10 };
+    let pre_commit = PreCommit { message: Some(MessageRef { sender: "f1x".to_owned(), nonce: 1 }), epoch: 10 };
     let mut record = sample::record(SectorState::PreCommitExpired { pre_commit, due: 20, successor });
     record.id = id;
     record

@@ -257,7 +257,7 @@ async fn ten_thousand_sectors_come_back_within_a_minute() {
     let report = world.rebuild(&[]).await.unwrap();
     assert_eq!((count(report.held), count(report.numbers)), (SECTORS, SECTORS + 1));
     drop(worker);
-    let seconds = std::time::Duration::from_millis(report.took_ms).as_secs_f64();
+    let seconds = Duration::from_millis(report.took_ms).as_secs_f64();
     let row = serde_json::json!({
         "name": "rebuild of 10,000 sectors after a total wipe", "value": seconds, "unit": "s",
         "ratio_to": "the limit of 60 s", "ratio": seconds / LIMIT_S,
