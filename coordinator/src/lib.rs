@@ -36,6 +36,8 @@ mod reconciler;
 mod registry;
 mod results;
 mod sector;
+#[cfg(feature = "simulated")]
+pub mod simulated;
 mod status;
 mod stores;
 mod submission;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use host::offload::{Panicked, offload};
 use prover::{SealStatement, Verifier, VerifyError, job::PieceCommitment};
 use streams::{
     message::{Facts, Failure, FailureClass},
@@ -17,8 +18,8 @@ pub(crate) enum CannotVerify {
     Verifier(#[from] VerifyError),
     #[error("compute CommD from the pieces")]
     CommD(#[from] prover::CommitmentError),
-    #[error("the thread that verifies ended: {0}")]
-    Thread(String),
+    #[error("verify")]
+    Panicked(#[from] Panicked),
 }
 
 /// Checks facts against the record.
@@ -66,9 +67,7 @@ impl Judge {
         let verifier = Arc::clone(&self.verifier);
         let bytes = proof.0.clone();
         // Some milliseconds of pairing, and the first time reading the verifying key.
-        let verified = tokio::task::spawn_blocking(move || verifier.seal(&statement, &bytes))
-            .await
-            .map_err(|e| CannotVerify::Thread(e.to_string()))??;
+        let verified = offload(move || verifier.seal(&statement, &bytes)).await??;
         Ok(if verified {
             Ok(())
         } else {
@@ -117,9 +116,7 @@ async fn check_comm_d(
 ) -> Result<Result<(), Failure>, CannotVerify> {
     let proof = record.proof;
     let pieces = commitments(record);
-    let wanted = tokio::task::spawn_blocking(move || prover::comm_d(proof, &pieces))
-        .await
-        .map_err(|e| CannotVerify::Thread(e.to_string()))??;
+    let wanted = offload(move || prover::comm_d(proof, &pieces)).await??;
     if found == wanted {
         return Ok(Ok(()));
     }

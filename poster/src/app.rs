@@ -68,6 +68,7 @@ pub(crate) struct Parts {
     pub(crate) verifier: Arc<dyn Verifier>,
     /// Unique to this run.
     pub(crate) holder: String,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl Parts {
@@ -89,7 +90,15 @@ impl Parts {
             connect_timeout: config.nats.connect_timeout,
         };
         let nats = Nats::connect(&nats).await.map_err(queue_down)?;
-        Ok(Self { chain: Arc::new(node), network, nats, key, verifier: prover::verifier(), holder })
+        Ok(Self {
+            chain: Arc::new(node),
+            network,
+            nats,
+            key,
+            verifier: prover::verifier(),
+            holder,
+            clock: Arc::new(SystemClock),
+        })
     }
 }
 
@@ -105,8 +114,7 @@ pub(crate) struct App {
 impl App {
     /// Puts a poster together; waits for the coordinator to create streams and buckets.
     pub(crate) async fn build(config: Config, parts: Parts) -> Result<Self, CliError> {
-        let Parts { chain, network, nats, key, verifier, holder } = parts;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let Parts { chain, network, nats, key, verifier, holder, clock } = parts;
         let (confidence, finality) = depths(&config, &network)?;
         let patience = config.nats.connect_timeout;
         let posts = Posts::new(present(patience, || Bucket::open(&nats, BucketName::Posts)).await?);

@@ -36,9 +36,9 @@ impl Checker {
             sectors,
         };
         let verifier = Arc::clone(&self.verifier);
-        tokio::task::spawn_blocking(move || verifier.window_post(&statement, &proof.0))
+        host::offload::offload(move || verifier.window_post(&statement, &proof.0))
             .await
-            .context("verification panicked")?
+            .context("verify proof")?
             .context("verify proof")
     }
 }

@@ -24,6 +24,8 @@ mod plan;
 mod posts;
 mod reading;
 mod replicas;
+#[cfg(feature = "simulated")]
+pub mod simulated;
 mod stand_in;
 mod submit;
 mod tools;

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     claim::{Claims, LetGo},
     journal::{AnyResult, Journal},
+    now,
     offered::Offered,
     said::Said,
     standing::Standing,
@@ -96,7 +97,7 @@ impl Courier {
         host::failpoint!("agent.courier.stored");
         if let AnyResult::Task(result) = result {
             let subject = subject_of(result).to_string();
-            self.offered.note(&subject, None, std::time::Instant::now());
+            self.offered.note(&subject, None, now::instant());
         }
         self.journal.forget(path);
         tracing::info!(result = %path.display(), "stored a result that waited");

@@ -64,6 +64,9 @@ impl Heartbeat {
     async fn beat(&self) -> Result<(), String> {
         let said = |error: QueueError| format!("{:#}", anyhow::Error::from(error));
         self.agents.put(self.who.agent.as_str(), &self.record()).await.map_err(said)?;
+        if self.stores.is_empty() {
+            return Ok(());
+        }
         let (stores, who) = (self.stores.clone(), self.who.clone());
         let records = blocking(move || store_records(&stores, &who)).await.map_err(|halt| match halt {
             Halt::Failed(failure) => failure.message,

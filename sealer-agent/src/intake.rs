@@ -15,8 +15,6 @@ use streams::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{adoption::Waiting, runner::Runner};
-
 /// How long one request for work stays open at the server.
 const PULL_WAIT: Duration = Duration::from_secs(30);
 const RETRY_FIRST: Duration = Duration::from_millis(200);
@@ -32,15 +30,27 @@ pub(crate) struct Sources {
     pub(crate) pullers: Vec<Puller>,
 }
 
+/// Brings one task from its delivery to its acknowledgement.
+pub(crate) trait Run: Send + Sync {
+    /// A job of an earlier run.
+    type Left: Send;
+
+    /// Does one task of `class`, whatever comes of it.
+    fn run(&self, class: Class, delivery: Delivery, ack_wait: Duration) -> impl Future<Output = ()> + Send;
+
+    /// Goes on with a job of an earlier run.
+    fn go_on(&self, left: Self::Left) -> impl Future<Output = ()> + Send;
+}
+
 /// Serves one slot until told to stop; a job of an earlier run that takes it comes first.
-pub(crate) async fn serve(
+pub(crate) async fn serve<R: Run>(
     sources: Sources,
-    runner: Arc<Runner>,
-    first_job: Option<Waiting>,
+    runner: Arc<R>,
+    first_job: Option<R::Left>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     if let Some(job) = first_job {
-        runner.adopt(job, runner.ack_wait).await;
+        runner.go_on(job).await;
     }
     let mut requests: Vec<Request> = sources.pullers.into_iter().map(Request::new).collect();
     let mut failures = 0;

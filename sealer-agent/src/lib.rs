@@ -47,6 +47,8 @@ mod said;
 #[cfg(test)]
 mod sample;
 mod settle;
+#[cfg(feature = "simulated")]
+pub mod simulated;
 mod slots;
 mod stage;
 mod standing;

@@ -10,11 +10,7 @@
 //! journal has the result, and the task leaves the queue only when the result is stored. What a killed agent left is
 //! taken over on the same road: its task, or the start of its next run, finds the directory.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use streams::{
     id::Timestamp,
@@ -29,11 +25,12 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::{
-    adoption::Adopted,
+    adoption::{Adopted, Waiting},
     board::Board,
     child::AtWork,
     claim::{Claims, LetGo},
     halt::{BUSY_DELAY, Halt},
+    intake::Run,
     job_dir::{self, AgentDir, JobDir, Left, Order, Ordered, Owner},
     journal::{AnyResult, Delivered, Journal},
     keep_alive,
@@ -42,7 +39,7 @@ use crate::{
     process::ProcessId,
     running::{Pointer, Running},
     said::Said,
-    settle::{Fate, settle},
+    settle::{Fate, finish, settle},
     stage::{self, Tools},
     task::{self, Work},
     tenure::Tenure,
@@ -51,6 +48,8 @@ use crate::{
 mod claiming;
 mod post;
 
+#[cfg(feature = "simulated")]
+pub(crate) use self::claiming::Claiming;
 pub(crate) use self::claiming::{Claimed, Mine};
 
 /// Runs tasks.
@@ -73,9 +72,10 @@ pub(crate) struct Runner {
     pub(crate) stop: CancellationToken,
 }
 
-impl Runner {
-    /// Does one task of `class`, whatever comes of it.
-    pub(crate) async fn run(&self, class: Class, delivery: Delivery, ack_wait: Duration) {
+impl Run for Runner {
+    type Left = Waiting;
+
+    async fn run(&self, class: Class, delivery: Delivery, ack_wait: Duration) {
         let work = match task::read(class, &delivery) {
             Ok(work) => work,
             Err(reason) => {
@@ -90,6 +90,12 @@ impl Runner {
         }
     }
 
+    async fn go_on(&self, left: Waiting) {
+        self.adopt(left, self.ack_wait).await;
+    }
+}
+
+impl Runner {
     async fn seal_task(&self, task: Task, pointer: Pointer, ack_wait: Duration) {
         let span = sector_span(&task);
         async {
@@ -171,7 +177,7 @@ impl Runner {
         let result = AnyResult::Task(Box::new(result));
         let stored = self.offer(dir, result, failed, &mut pointer, Some(&mut tenure), ack_wait).await;
         // First the task: a next try of this stage has the same subject, and is refused while this one is open.
-        if self.finish(pointer, stored).await {
+        if finish(&self.offered, pointer, stored).await {
             tenure.let_go(LetGo::WithResult).await;
         }
     }
@@ -193,19 +199,6 @@ impl Runner {
         }
         let stored = self.journal.deliver(id, &result, kept, &self.stop);
         keep_alive::while_working(pointer, tenure, ack_wait, stored).await
-    }
-
-    /// Settles the task of a job whose result was offered. False when the result still waits on disk: then its claim
-    /// is better left to end by itself, so that nobody begins anew before the next run has stored it.
-    pub(crate) async fn finish(&self, pointer: Pointer, stored: anyhow::Result<Delivered>) -> bool {
-        let subject = pointer.subject().to_owned();
-        let last = pointer.close();
-        if last.is_none() && matches!(stored, Ok(Delivered::Stored)) {
-            self.offered.note(&subject, None, Instant::now());
-        }
-        let waits = matches!(stored, Ok(Delivered::Left));
-        settle(last, Fate::after(stored.map(Delivered::is_settled))).await;
-        !waits
     }
 
     /// The directory to work in.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use streams::pull::Delivery;
 
-use crate::halt::BUSY_DELAY;
+use crate::{halt::BUSY_DELAY, journal::Delivered, now, offered::Offered, running::Pointer};
 
 /// What becomes of the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,4 +47,17 @@ pub(crate) async fn settle(delivery: Option<Arc<Delivery>>, fate: Fate<'_>) {
         tracing::warn!(subject = delivery.subject(), "settle the task: {:#}", anyhow::Error::from(error));
     }
     host::failpoint!("agent.task.settled");
+}
+
+/// Settles the task of a job whose result was offered. False when the result still waits on disk: then its claim is
+/// better left to end by itself, so that nobody begins anew before the next run has stored it.
+pub(crate) async fn finish(offered: &Offered, pointer: Pointer, stored: anyhow::Result<Delivered>) -> bool {
+    let subject = pointer.subject().to_owned();
+    let last = pointer.close();
+    if last.is_none() && matches!(stored, Ok(Delivered::Stored)) {
+        offered.note(&subject, None, now::instant());
+    }
+    let waits = matches!(stored, Ok(Delivered::Left));
+    settle(last, Fate::after(stored.map(Delivered::is_settled))).await;
+    !waits
 }

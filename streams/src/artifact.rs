@@ -9,7 +9,13 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf},
 };
 
-use crate::{error::QueueError, layout::ARTIFACTS_BUCKET, message::ArtifactRef, nats::Nats, proof::Bytes32};
+use crate::{
+    error::QueueError,
+    layout::ARTIFACTS_BUCKET,
+    message::ArtifactRef,
+    nats::{Link, Nats},
+    proof::Bytes32,
+};
 
 /// How much is read at once.
 const CHUNK: usize = 128 << 10;
@@ -17,7 +23,15 @@ const CHUNK: usize = 128 << 10;
 /// The object store `ARTIFACTS`.
 #[derive(Clone)]
 pub struct Artifacts {
-    store: ObjectStore,
+    store: Store,
+}
+
+/// Where they are kept.
+#[derive(Clone)]
+enum Store {
+    Server(ObjectStore),
+    #[cfg(feature = "model")]
+    Model(crate::model::Connection),
 }
 
 impl std::fmt::Debug for Artifacts {
@@ -31,9 +45,15 @@ impl Artifacts {
     pub async fn open(nats: &Nats) -> Result<Self, QueueError> {
         let stream = format!("OBJ_{ARTIFACTS_BUCKET}");
         crate::layout::stream_info(nats, &stream).await?;
-        let store = nats.jetstream().get_object_store(ARTIFACTS_BUCKET).await;
-        let store =
-            store.map_err(|e| QueueError::Client { what: "open the artifacts".to_owned(), source: e.into() })?;
+        let store = match nats.link() {
+            Link::Server(server) => {
+                let store = server.jetstream.get_object_store(ARTIFACTS_BUCKET).await;
+                let what = "open the artifacts".to_owned();
+                Store::Server(store.map_err(|e| QueueError::Client { what, source: e.into() })?)
+            }
+            #[cfg(feature = "model")]
+            Link::Model(model) => Store::Model(model.clone()),
+        };
         Ok(Self { store })
     }
 
@@ -44,8 +64,18 @@ impl Artifacts {
     pub async fn put(&self, name: &str, file: &Path) -> Result<ArtifactRef, QueueError> {
         let opened = File::open(file).await.map_err(|source| at("read", file, source))?;
         let mut reader = Hashing { file: opened, digest: Sha256::new(), bytes: 0 };
-        let stored = self.store.put(name, &mut reader).await;
-        stored.map_err(|e| QueueError::Client { what: format!("store artifact {name}"), source: e.into() })?;
+        match &self.store {
+            Store::Server(store) => {
+                let stored = store.put(name, &mut reader).await;
+                stored.map_err(|e| QueueError::Client { what: format!("store artifact {name}"), source: e.into() })?;
+            }
+            #[cfg(feature = "model")]
+            Store::Model(model) => {
+                let mut bytes = Vec::new();
+                reader.read_to_end(&mut bytes).await.map_err(|source| at("read", file, source))?;
+                model.put_object(name, bytes.into()).await?;
+            }
+        }
         let sha256 = Bytes32(reader.digest.finalize().into());
         Ok(ArtifactRef { name: name.to_owned(), bytes: reader.bytes, sha256 })
     }
@@ -67,10 +97,14 @@ impl Artifacts {
     async fn fetch(&self, artifact: &ArtifactRef, to: &Path) -> Result<(), QueueError> {
         let ArtifactRef { name, bytes, sha256 } = artifact;
         let what = || format!("artifact {name}");
-        let mut object = self.store.get(name).await.map_err(|error| match error.kind() {
-            GetErrorKind::NotFound => QueueError::Missing { what: what() },
-            _ => QueueError::Client { what: format!("fetch {}", what()), source: error.into() },
-        })?;
+        let mut object: Box<dyn AsyncRead + Send + Unpin> = match &self.store {
+            Store::Server(store) => Box::new(store.get(name).await.map_err(|error| match error.kind() {
+                GetErrorKind::NotFound => QueueError::Missing { what: what() },
+                _ => QueueError::Client { what: format!("fetch {}", what()), source: error.into() },
+            })?),
+            #[cfg(feature = "model")]
+            Store::Model(model) => Box::new(std::io::Cursor::new(model.get_object(name).await?)),
+        };
         let mut file = File::create(to).await.map_err(|source| at("write", to, source))?;
         let (mut digest, mut read) = (Sha256::new(), 0_u64);
         let mut buffer = vec![0; CHUNK];
@@ -92,7 +126,12 @@ impl Artifacts {
 
     /// Deletes it; one that is not there is deleted already.
     pub async fn delete(&self, name: &str) -> Result<(), QueueError> {
-        match self.store.delete(name).await {
+        let store = match &self.store {
+            Store::Server(store) => store,
+            #[cfg(feature = "model")]
+            Store::Model(model) => return model.delete_object(name).await,
+        };
+        match store.delete(name).await {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == DeleteErrorKind::NotFound => Ok(()),
             Err(error) => Err(QueueError::Client { what: format!("delete artifact {name}"), source: error.into() }),

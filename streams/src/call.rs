@@ -14,7 +14,7 @@ use crate::{
     error::QueueError,
     id::AgentId,
     message::{Text, decode},
-    nats::{Nats, text},
+    nats::{Link, Nats, Server, text},
     subject::ControlSubject,
 };
 
@@ -102,6 +102,19 @@ impl Nats {
 
     /// Answers requests on a subject such as `ctl.coordinator.*` for as long as the [`Calls`] are kept.
     pub async fn serve(&self, subject_wildcard: &str) -> Result<Calls, QueueError> {
+        let incoming = match self.link() {
+            Link::Server(server) => server.serve(subject_wildcard).await?,
+            #[cfg(feature = "model")]
+            Link::Model(model) => Incoming::Model(model.serve(subject_wildcard)),
+        };
+        // Requests sent from here on find us, even before the first `next`.
+        self.round_trip().await;
+        Ok(Calls { nats: self.clone(), incoming })
+    }
+}
+
+impl Server {
+    async fn serve(&self, subject_wildcard: &str) -> Result<Incoming, QueueError> {
         let client = |source| QueueError::Client { what: format!("serve {subject_wildcard}"), source };
         let mut tokens = subject_wildcard.split('.').skip(1);
         let daemon = tokens.next().unwrap_or("daemon");
@@ -110,7 +123,7 @@ impl Nats {
             metadata.insert("agent".to_owned(), agent.to_owned());
         }
         let service = self
-            .client()
+            .client
             .service_builder()
             .description("Sealstream: commands and questions")
             .metadata(metadata)
@@ -118,17 +131,24 @@ impl Nats {
             .await
             .map_err(client)?;
         let endpoint = service.endpoint_builder().name("requests").add(subject_wildcard).await.map_err(client)?;
-        // Requests sent from here on find us, even before the first `next`.
-        self.round_trip().await;
-        Ok(Calls { nats: self.clone(), endpoint, service })
+        Ok(Incoming::Server { endpoint: Box::new(endpoint), service })
     }
 }
 
 /// Incoming requests.
 pub struct Calls {
     nats: Nats,
-    endpoint: Endpoint,
-    service: Service,
+    incoming: Incoming,
+}
+
+/// Where they come from.
+enum Incoming {
+    Server {
+        endpoint: Box<Endpoint>,
+        service: Service,
+    },
+    #[cfg(feature = "model")]
+    Model(crate::model::Subscription),
 }
 
 impl fmt::Debug for Calls {
@@ -140,16 +160,28 @@ impl fmt::Debug for Calls {
 impl Calls {
     /// The next request; `None` once the connection is closed for good.
     pub async fn next(&mut self) -> Option<Call> {
-        self.endpoint.next().await.map(|request| Call { request })
+        match &mut self.incoming {
+            Incoming::Server { endpoint, .. } => {
+                endpoint.next().await.map(|request| Call { request: Request::Server(request) })
+            }
+            #[cfg(feature = "model")]
+            Incoming::Model(calls) => calls.next().await.map(|request| Call { request: Request::Model(request) }),
+        }
     }
 
     /// Stops answering: the next who asks finds another daemon, or hears at once that there is none.
     pub async fn close(self) {
-        let Self { nats, mut endpoint, service } = self;
-        // Both only tell tasks of this process, and those are gone if it fails. (Dropping the endpoint would
-        // unsubscribe too, but later.)
-        drop(endpoint.stop().await);
-        drop(service.stop().await);
+        let Self { nats, incoming } = self;
+        match incoming {
+            Incoming::Server { mut endpoint, service } => {
+                // Both only tell tasks of this process, and those are gone if it fails. (Dropping the endpoint would
+                // unsubscribe too, but later.)
+                drop(endpoint.stop().await);
+                drop(service.stop().await);
+            }
+            #[cfg(feature = "model")]
+            Incoming::Model(calls) => drop(calls),
+        }
         nats.round_trip().await;
     }
 }
@@ -158,20 +190,45 @@ impl Calls {
 #[must_use = "a request that is dropped leaves its caller waiting"]
 #[derive(Debug)]
 pub struct Call {
-    request: async_nats::service::Request,
+    request: Request,
+}
+
+#[derive(Debug)]
+enum Request {
+    Server(async_nats::service::Request),
+    #[cfg(feature = "model")]
+    Model(crate::model::Incoming),
+}
+
+impl Request {
+    fn subject(&self) -> &str {
+        match self {
+            Self::Server(request) => &request.message.subject,
+            #[cfg(feature = "model")]
+            Self::Model(request) => request.subject(),
+        }
+    }
+
+    fn payload(&self) -> &[u8] {
+        match self {
+            Self::Server(request) => &request.message.payload,
+            #[cfg(feature = "model")]
+            Self::Model(request) => request.payload(),
+        }
+    }
 }
 
 impl Call {
     /// The last token of the subject.
     #[must_use]
     pub fn verb(&self) -> &str {
-        self.request.message.subject.rsplit('.').next().unwrap_or_default()
+        self.request.subject().rsplit('.').next().unwrap_or_default()
     }
 
     /// Reads the request.
     pub fn decode<R: Text>(&self) -> Result<R, QueueError> {
-        let message = &self.request.message;
-        decode(&message.payload).map_err(|source| QueueError::Text { what: message.subject.to_string(), source })
+        let what = || self.request.subject().to_owned();
+        decode(self.request.payload()).map_err(|source| QueueError::Text { what: what(), source })
     }
 
     /// Answers it.
@@ -185,10 +242,18 @@ impl Call {
     }
 
     async fn reply<A: Serialize>(self, reply: &Reply<A>) -> Result<(), QueueError> {
-        let what = || format!("answer {}", self.request.message.subject);
+        let subject = self.request.subject().to_owned();
+        let what = || format!("answer {subject}");
         let bytes =
             serde_json::to_vec(reply).map_err(|source| QueueError::Client { what: what(), source: source.into() })?;
-        let sent = self.request.respond(Ok(bytes.into())).await;
+        let sent = match self.request {
+            Request::Server(request) => request.respond(Ok(bytes.into())).await,
+            #[cfg(feature = "model")]
+            Request::Model(request) => {
+                request.respond(bytes.into()).await;
+                Ok(())
+            }
+        };
         sent.map_err(|source| QueueError::Client { what: what(), source: source.into() })
     }
 }

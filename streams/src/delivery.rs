@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream;
 use bytes::Bytes;
 use tokio::time::Instant;
 
@@ -35,12 +34,14 @@ pub struct Delivery {
 
 impl Delivery {
     pub(crate) fn new(nats: &Nats, message: async_nats::Message) -> Result<Self, QueueError> {
-        let unreadable = |source| QueueError::Client { what: "read a delivery's reply subject".to_owned(), source };
-        let message = jetstream::Message { message, context: nats.jetstream().clone() };
-        let info = message.info().map_err(unreadable)?;
-        let (sequence, delivered) = (info.stream_sequence, u64::try_from(info.delivered).unwrap_or(1));
-        let async_nats::Message { subject, payload, reply, .. } = message.message;
+        let unreadable = |source: crate::error::Cause| QueueError::Client {
+            what: "read a delivery's reply subject".to_owned(),
+            source,
+        };
+        let async_nats::Message { subject, payload, reply, .. } = message;
         let reply = reply.map(|subject| subject.to_string()).unwrap_or_default();
+        let counts = counts(&reply).ok_or_else(|| unreadable(format!("{reply} is not one").into()));
+        let (delivered, sequence) = counts?;
         Ok(Self { nats: nats.clone(), subject: subject.to_string(), payload, reply, sequence, delivered })
     }
 
@@ -122,5 +123,27 @@ impl Delivery {
     async fn ask(&self, verdict: Bytes, limit: Duration) -> Result<(), QueueError> {
         let what = format!("acknowledge {}", self.subject);
         self.nats.request(&what, &self.reply, None, verdict, limit).await.map(drop)
+    }
+}
+
+/// How often, and under which sequence: what a reply subject says, in its old form of nine tokens or in the new one
+/// with domain and account before the stream.
+fn counts(reply: &str) -> Option<(u64, u64)> {
+    let tokens: Vec<&str> = reply.strip_prefix("$JS.ACK.")?.split('.').collect();
+    let names = if tokens.len() >= 9 { 4 } else { 2 };
+    let number = |index: usize| tokens.get(index).and_then(|token| token.parse().ok());
+    Some((number(names)?, number(names + 1)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::counts;
+
+    #[test]
+    fn both_forms_of_a_reply_subject_are_read() {
+        assert_eq!(counts("$JS.ACK.TASKS.c2-gpu.3.17.20.1700000000000000000.0"), Some((3, 17)));
+        assert_eq!(counts("$JS.ACK._.HASH.TASKS.c2-gpu.3.17.20.1700000000000000000.0.r"), Some((3, 17)));
+        assert_eq!(counts("$JS.ACK.TASKS.c2-gpu"), None);
+        assert_eq!(counts("_INBOX.x"), None);
     }
 }

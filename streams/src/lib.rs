@@ -23,6 +23,8 @@ pub mod layout;
 pub mod lease;
 pub mod lost;
 pub mod message;
+#[cfg(feature = "model")]
+pub mod model;
 pub mod nats;
 pub mod proof;
 pub mod pull;

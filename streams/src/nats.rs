@@ -28,8 +28,24 @@ pub struct NatsConfig {
 /// A connection to the queue, cheap to clone. Once made, it comes back by itself after an outage.
 #[derive(Debug, Clone)]
 pub struct Nats {
-    client: async_nats::Client,
-    jetstream: async_nats::jetstream::Context,
+    link: Link,
+}
+
+/// What is at the other end.
+#[derive(Debug, Clone)]
+pub(crate) enum Link {
+    /// A server.
+    Server(Box<Server>),
+    /// A model of one, within this process.
+    #[cfg(feature = "model")]
+    Model(crate::model::Connection),
+}
+
+/// A connection to a server.
+#[derive(Debug, Clone)]
+pub(crate) struct Server {
+    pub(crate) client: async_nats::Client,
+    pub(crate) jetstream: async_nats::jetstream::Context,
     connections: watch::Receiver<u64>,
     refusals: watch::Receiver<String>,
 }
@@ -83,40 +99,39 @@ impl Nats {
             return Err(QueueError::NoJetStream { url: url() });
         }
         let jetstream = async_nats::jetstream::new(client.clone());
-        Ok(Self { client, jetstream, connections, refusals })
+        Ok(Self { link: Link::Server(Box::new(Server { client, jetstream, connections, refusals })) })
+    }
+
+    /// A connection to a model of a server.
+    #[cfg(feature = "model")]
+    pub(crate) const fn over_model(connection: crate::model::Connection) -> Self {
+        Self { link: Link::Model(connection) }
+    }
+
+    /// What is at the other end.
+    pub(crate) const fn link(&self) -> &Link {
+        &self.link
+    }
+
+    fn server(&self) -> &Server {
+        match &self.link {
+            Link::Server(server) => server,
+            #[cfg(feature = "model")]
+            #[expect(clippy::panic, reason = "only with the model, and only for what it does not model")]
+            Link::Model(_) => panic!("a model of the queue has no client"),
+        }
     }
 
     /// The client, for what has no wrapper here.
     #[must_use]
     pub fn client(&self) -> &async_nats::Client {
-        &self.client
+        &self.server().client
     }
 
     /// The JetStream context, for what has no wrapper here.
     #[must_use]
     pub fn jetstream(&self) -> &async_nats::jetstream::Context {
-        &self.jetstream
-    }
-
-    /// Counts connections: a change says that a request that was waiting may have been forgotten.
-    pub(crate) fn connections(&self) -> watch::Receiver<u64> {
-        self.connections.clone()
-    }
-
-    /// Waits until the server says that this user may not use `subject`, and returns its words.
-    pub(crate) async fn refused_permission(&self, subject: &str) -> String {
-        let mut refusals = self.refusals.clone();
-        refusals.mark_unchanged();
-        let quoted = format!("\"{subject}\"");
-        loop {
-            if refusals.changed().await.is_err() {
-                return std::future::pending().await;
-            }
-            let words = refusals.borrow_and_update();
-            if words.contains(&quoted) {
-                return words.clone();
-            }
-        }
+        &self.server().jetstream
     }
 
     /// Publishes a pointer to sealing work.
@@ -176,6 +191,29 @@ impl Nats {
     async fn publish_text<T: Text>(&self, subject: &str, value: &T) -> Result<(), QueueError> {
         let stored = self.store(subject, None, text(subject, value)?).await;
         stored.map(drop).map_err(|error| error.into_queue(&format!("publish {subject}")))
+    }
+}
+
+impl Server {
+    /// Counts connections: a change says that a request that was waiting may have been forgotten.
+    pub(crate) fn connections(&self) -> watch::Receiver<u64> {
+        self.connections.clone()
+    }
+
+    /// Waits until the server says that this user may not use `subject`, and returns its words.
+    pub(crate) async fn refused_permission(&self, subject: &str) -> String {
+        let mut refusals = self.refusals.clone();
+        refusals.mark_unchanged();
+        let quoted = format!("\"{subject}\"");
+        loop {
+            if refusals.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+            let words = refusals.borrow_and_update();
+            if words.contains(&quoted) {
+                return words.clone();
+            }
+        }
     }
 }
 

@@ -11,7 +11,14 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 pub use crate::delivery::Delivery;
-use crate::{error::QueueError, layout, nats::Nats, request::Plain, stage::Class, subject::Whither};
+use crate::{
+    error::QueueError,
+    layout,
+    nats::{Link, Nats, Server},
+    request::Plain,
+    stage::Class,
+    subject::Whither,
+};
 
 /// The longest a single pull waits at the server. A consumer's leader can die without the connection noticing, and
 /// then nothing comes until the pull is asked again.
@@ -165,9 +172,21 @@ impl Queue {
     }
 
     async fn pull(&self, wait: Duration) -> Result<Pulled, QueueError> {
-        let client = self.nats.client();
+        match self.nats.link() {
+            Link::Server(server) => self.pull_from(server, wait).await,
+            #[cfg(feature = "model")]
+            Link::Model(model) => Ok(match model.pull(self.stream, &self.consumer, wait, PULL_SLACK).await? {
+                (Some(message), _) => Pulled::Message(message),
+                (None, true) => Pulled::Interrupted,
+                (None, false) => Pulled::Nothing,
+            }),
+        }
+    }
+
+    async fn pull_from(&self, server: &Server, wait: Duration) -> Result<Pulled, QueueError> {
+        let client = &server.client;
         let failed = |source| QueueError::Client { what: format!("pull from {}", self.what()), source };
-        let mut connections = self.nats.connections();
+        let mut connections = server.connections();
         connections.mark_unchanged();
 
         let inbox = client.new_inbox();
@@ -185,7 +204,7 @@ impl Queue {
                 Some(message) => self.judge(message),
                 None => Ok(Pulled::Interrupted),
             },
-            description = self.nats.refused_permission(&self.pull_subject) => {
+            description = server.refused_permission(&self.pull_subject) => {
                 Err(QueueError::NotPermitted { what: format!("pull from {}", self.what()), description })
             }
             _ = connections.changed() => Ok(Pulled::Interrupted),

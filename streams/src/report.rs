@@ -1,9 +1,8 @@
 //! What `nats stream report` and `nats consumer report` show, for those who do not have the NATS CLI.
 
-use std::{str::FromStr, time::Duration};
+use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
 use async_nats::jetstream::{consumer, message::StreamMessage, stream};
-use futures::TryStreamExt as _;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -133,6 +132,25 @@ fn consumer_row(info: consumer::Info) -> ConsumerRow {
     }
 }
 
+/// `$JS.API.STREAM.INFO` with the names of subjects, by the page.
+#[derive(Serialize)]
+struct Subjects<'a> {
+    subjects_filter: &'a str,
+    offset: usize,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    state: ListedState,
+    #[serde(default)]
+    total: usize,
+}
+
+#[derive(Deserialize)]
+struct ListedState {
+    subjects: Option<BTreeMap<String, u64>>,
+}
+
 /// Every open pointer in `TASKS`: what `nats stream subjects TASKS` lists.
 pub async fn task_pointers(nats: &Nats) -> Result<Vec<TaskSubject>, QueueError> {
     subjects(nats, layout::TASKS, "seal.>").await
@@ -174,12 +192,21 @@ async fn subjects<S: FromStr<Err = BadSubject>>(
     name: &'static str,
     filter: &str,
 ) -> Result<Vec<S>, QueueError> {
-    let client = |source| QueueError::Client { what: format!("list the subjects of stream {name}"), source };
-    let stream = nats.jetstream().get_stream_no_info(name).await.map_err(|e| client(e.into()))?;
-    let subjects = stream.info_with_subjects(filter).await.map_err(|e| client(e.into()))?;
-    let mut names: Vec<String> =
-        subjects.map_ok(|(subject, _)| subject).try_collect().await.map_err(|e| client(e.into()))?;
+    let what = format!("list the subjects of stream {name}");
+    let mut names: Vec<String> = Vec::new();
+    loop {
+        let asked = Subjects { subjects_filter: filter, offset: names.len() };
+        let page: Listed = nats.api(&what, &format!("STREAM.INFO.{name}"), &asked).await?;
+        let listed = page.state.subjects.unwrap_or_default();
+        let is_last = listed.is_empty() || names.len() + listed.len() >= page.total;
+        names.extend(listed.into_keys());
+        if is_last {
+            break;
+        }
+    }
     names.sort_unstable();
+    // The stream changes between two pages.
+    names.dedup();
     // One that is not ours was put there by a mistake or in bad faith: it must not hide the others.
     Ok(names
         .iter()

@@ -10,7 +10,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
-use crate::{error::QueueError, nats::Nats};
+use crate::{
+    error::QueueError,
+    nats::{Link, Nats, Server},
+};
 
 /// How long one request may take.
 const REQUEST_LIMIT: Duration = Duration::from_secs(5);
@@ -92,32 +95,21 @@ impl Nats {
         payload: Bytes,
         limit: Duration,
     ) -> Result<async_nats::Message, QueueError> {
-        let mut request = async_nats::Request::new().payload(payload).timeout(Some(limit));
-        if let Some(headers) = headers {
-            request = request.headers(headers);
+        match self.link() {
+            Link::Server(server) => server.request(what, subject, headers, payload, limit).await,
+            #[cfg(feature = "model")]
+            Link::Model(model) => model.request(what, subject, headers, payload, limit).await,
         }
-        let sent = self.client().send_request(subject.to_owned(), request);
-        // A refused permission is told to the connection, not to the request, which would time out.
-        let error = tokio::select! {
-            answer = sent => match answer {
-                Ok(message) => return Ok(message),
-                Err(error) => error,
-            },
-            description = self.refused_permission(subject) => {
-                return Err(QueueError::NotPermitted { what: what.to_owned(), description });
-            }
-        };
-        Err(match error.kind() {
-            RequestErrorKind::NoResponders => QueueError::Unavailable { what: what.to_owned() },
-            RequestErrorKind::TimedOut => QueueError::TimedOut { what: what.to_owned(), waited: limit },
-            _ => QueueError::Client { what: what.to_owned(), source: error.into() },
-        })
     }
 
     /// Waits until the server has seen everything this connection sent before. (The library's `flush` only empties
     /// its buffer.)
     pub(crate) async fn round_trip(&self) {
-        let nobody = self.client().new_inbox();
+        let nobody = match self.link() {
+            Link::Server(server) => server.client.new_inbox(),
+            #[cfg(feature = "model")]
+            Link::Model(_) => "_INBOX.nobody".to_owned(),
+        };
         // Any answer will do: the one that comes is "nobody is there".
         drop(self.request("wait for the server", &nobody, None, Bytes::new(), REQUEST_LIMIT).await);
     }
@@ -196,6 +188,38 @@ impl Nats {
             tracing::debug!(subject, error = %error, "offer the message again");
             tokio::time::sleep(RETRY_EVERY).await;
         }
+    }
+}
+
+impl Server {
+    async fn request(
+        &self,
+        what: &str,
+        subject: &str,
+        headers: Option<HeaderMap>,
+        payload: Bytes,
+        limit: Duration,
+    ) -> Result<async_nats::Message, QueueError> {
+        let mut request = async_nats::Request::new().payload(payload).timeout(Some(limit));
+        if let Some(headers) = headers {
+            request = request.headers(headers);
+        }
+        let sent = self.client.send_request(subject.to_owned(), request);
+        // A refused permission is told to the connection, not to the request, which would time out.
+        let error = tokio::select! {
+            answer = sent => match answer {
+                Ok(message) => return Ok(message),
+                Err(error) => error,
+            },
+            description = self.refused_permission(subject) => {
+                return Err(QueueError::NotPermitted { what: what.to_owned(), description });
+            }
+        };
+        Err(match error.kind() {
+            RequestErrorKind::NoResponders => QueueError::Unavailable { what: what.to_owned() },
+            RequestErrorKind::TimedOut => QueueError::TimedOut { what: what.to_owned(), waited: limit },
+            _ => QueueError::Client { what: what.to_owned(), source: error.into() },
+        })
     }
 }
 

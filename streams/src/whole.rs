@@ -15,7 +15,7 @@ use crate::{
     error::QueueError,
     kv::BucketName,
     layout,
-    nats::Nats,
+    nats::{Link, Nats},
     proof::{Bytes32, Sha256},
     request::Plain,
 };
@@ -154,8 +154,13 @@ pub async fn snapshot(
 ) -> Result<Snapshot, QueueError> {
     let what = format!("snapshot of stream {stream}");
     let failed = |source: async_nats::Error| QueueError::Client { what: what.clone(), source };
-    let inbox = nats.client().new_inbox();
-    let mut parts = nats.client().subscribe(inbox.clone()).await.map_err(|e| failed(e.into()))?;
+    let client = match nats.link() {
+        Link::Server(server) => &server.client,
+        #[cfg(feature = "model")]
+        Link::Model(_) => return Err(failed("a model of the queue takes no snapshots".into())),
+    };
+    let inbox = client.new_inbox();
+    let mut parts = client.subscribe(inbox.clone()).await.map_err(|e| failed(e.into()))?;
     let request = SnapshotRequest { deliver_subject: &inbox, no_consumers: true, jsck: true, chunk_size: PART_BYTES };
     let begun: SnapshotBegun =
         nats.api_within(&what, &format!("STREAM.SNAPSHOT.{stream}"), &request, SILENCE_MAX).await?;
@@ -182,7 +187,7 @@ pub async fn snapshot(
         file.write_all(&part.payload).await.map_err(|e| failed(e.into()))?;
         // The server waits for this before it sends much more.
         if let Some(reply) = part.reply {
-            nats.client().publish(reply, Bytes::new()).await.map_err(|e| failed(e.into()))?;
+            client.publish(reply, Bytes::new()).await.map_err(|e| failed(e.into()))?;
         }
     }
     file.flush().await.map_err(|e| failed(e.into()))?;

@@ -10,8 +10,11 @@ pub mod durable;
 pub mod duration;
 pub mod exit;
 pub mod failpoint;
+#[cfg(feature = "simulated")]
+pub mod gate;
 pub mod home;
 pub mod job;
+pub mod offload;
 pub mod output;
 pub mod retry;
 pub mod signal;

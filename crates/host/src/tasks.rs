@@ -141,10 +141,13 @@ impl Tasks {
             state.running.insert(id, name.clone());
             id
         };
-        self.shared.tracker.spawn(async move {
+        let run = async move {
             let end = AssertUnwindSafe(task).catch_unwind().await;
             shared.ended(id, name, good_end, end);
-        });
+        };
+        #[cfg(feature = "simulated")]
+        let run = crate::gate::inherit(run);
+        self.shared.tracker.spawn(run);
     }
 
     async fn drain(&self) -> Result<(), TasksError> {

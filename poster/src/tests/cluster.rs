@@ -138,6 +138,7 @@ impl Cluster {
                 key: LocalKey::load(&key_file).unwrap(),
                 verifier: Arc::new(Digests),
                 holder,
+                clock: Arc::new(SystemClock),
             };
             App::build(config, parts).await.unwrap().spawn(&held);
             let token = held.token();

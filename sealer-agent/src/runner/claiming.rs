@@ -1,8 +1,10 @@
 //! Whether a task is to be done now, by this agent: its record says whether, its claim by whom.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use streams::{
+    id::{AgentId, Place},
+    kv::Bucket,
     message::{ClaimRef, Task},
     records::AgentRecord,
     sector::SectorRecord,
@@ -10,9 +12,11 @@ use streams::{
 
 use super::Runner;
 use crate::{
-    claim::{LetGo, Taken},
+    claim::{Claims, LetGo, Taken},
     halt::{BUSY_DELAY, Halt},
-    now::now,
+    journal::Journal,
+    now::{instant, now},
+    offered::Offered,
     request::{self, Due, Elsewhere},
     tenure::{self, Tenure},
 };
@@ -29,8 +33,8 @@ pub(crate) enum Claimed {
 
 /// A stage that is ours to do.
 pub(crate) struct Mine {
-    pub(super) record: SectorRecord,
-    pub(super) tenure: Tenure,
+    pub(crate) record: SectorRecord,
+    pub(crate) tenure: Tenure,
 }
 
 /// What the record says about a task.
@@ -40,7 +44,40 @@ enum Seen {
     NoRecord,
 }
 
+/// What is looked at before a stage is claimed.
+pub(crate) struct Claiming<'a> {
+    pub(crate) claims: &'a Claims,
+    pub(crate) sectors: &'a Bucket<SectorRecord>,
+    pub(crate) agents: &'a Bucket<AgentRecord>,
+    pub(crate) agent: &'a AgentId,
+    pub(crate) place: &'a Place,
+    pub(crate) journal: &'a Journal,
+    pub(crate) offered: &'a Offered,
+}
+
 impl Runner {
+    /// Claims the task's stage if its record wants it; for work that was `begun`, as the attempt that it is.
+    pub(crate) async fn claimed(
+        &self,
+        task: &Task,
+        subject: &str,
+        begun: Option<ClaimRef>,
+        ack_wait: Duration,
+    ) -> Result<Claimed, Halt> {
+        let claiming = Claiming {
+            claims: &self.claims,
+            sectors: &self.tools.sectors,
+            agents: &self.agents,
+            agent: &self.tools.agent,
+            place: &self.tools.place,
+            journal: &self.journal,
+            offered: &self.offered,
+        };
+        claiming.claimed(task, subject, begun, ack_wait).await
+    }
+}
+
+impl Claiming<'_> {
     /// Claims the task's stage if its record wants it; for work that was `begun`, as the attempt that it is.
     pub(crate) async fn claimed(
         &self,
@@ -76,8 +113,8 @@ impl Runner {
         };
         let tenure = Tenure {
             claims: self.claims.clone(),
-            sectors: self.tools.sectors.clone(),
-            place: self.tools.place.clone(),
+            sectors: self.sectors.clone(),
+            place: self.place.clone(),
             sector: task.sector,
             stage: task.stage,
             reference,
@@ -104,8 +141,8 @@ impl Runner {
 
     /// What the record says about the task.
     async fn look(&self, task: &Task) -> Result<Seen, Halt> {
-        let Some(entry) = self.tools.sectors.get(&task.sector.key()).await? else { return Ok(Seen::NoRecord) };
-        match request::due(task.stage, &entry.value, &self.tools.place) {
+        let Some(entry) = self.sectors.get(&task.sector.key()).await? else { return Ok(Seen::NoRecord) };
+        match request::due(task.stage, &entry.value, self.place) {
             Due::Now => Ok(Seen::Due(Box::new(entry.value))),
             Due::NotYet => {
                 let state = entry.value.state.name();
@@ -130,10 +167,10 @@ impl Runner {
             self.journal.nudge();
             return Err(Halt::back(BUSY_DELAY, "its result is on disk here, and not yet stored"));
         }
-        if self.offered.is_pending(subject, record.seq, Instant::now(), ack_wait) {
+        if self.offered.is_pending(subject, record.seq, instant(), ack_wait) {
             return Err(Halt::back(BUSY_DELAY, "its result is offered, and the record has not taken it yet"));
         }
-        let (me, here) = (&self.tools.agent, &self.tools.place);
+        let (me, here) = (self.agent, self.place);
         let Some(error) = request::failed_here(task.stage, record, me) else { return Ok(()) };
         let agents: Vec<AgentRecord> = self.agents.entries(">").await?.into_iter().map(|entry| entry.value).collect();
         let window = ack_wait.saturating_mul(request::ELSEWHERE_WAITS);

@@ -18,7 +18,7 @@ use crate::{
     keep_alive,
     now::now,
     running::Pointer,
-    settle::{Fate, settle},
+    settle::{Fate, finish, settle},
     stage,
 };
 
@@ -82,6 +82,6 @@ impl Runner {
         let result = PostResult { miner, open, partition, attempt, agent, place, started_at, ended_at, outcome };
         let result = AnyResult::Post(Box::new(result));
         let stored = self.offer(dir, result, failed, &mut pointer, None, ack_wait).await;
-        self.finish(pointer, stored).await;
+        finish(&self.offered, pointer, stored).await;
     }
 }

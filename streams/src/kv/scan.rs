@@ -1,14 +1,10 @@
 //! Reading many keys one after another, with only one of them in memory.
 
-use async_nats::jetstream::{
-    consumer::{DeliverPolicy, push},
-    stream::Stream,
-};
-use futures::StreamExt as _;
+use async_nats::jetstream::consumer::DeliverPolicy;
 
 use super::{
     Bucket, Change, Entry,
-    watch::{STALL_LIMIT, info, open},
+    watch::{Messages, STALL_LIMIT, open},
 };
 use crate::{error::QueueError, message::Text};
 
@@ -32,9 +28,8 @@ pub enum Scanned<T> {
 pub struct Scan<T> {
     bucket: Bucket<T>,
     filter: String,
-    stream: Stream<()>,
-    consumer: String,
-    messages: push::Ordered,
+    /// Until the last was read.
+    messages: Option<Messages>,
     left: u64,
 }
 
@@ -49,14 +44,8 @@ impl<T: Text> Bucket<T> {
     /// and a value that cannot be read stops nothing.
     pub async fn each(&self, filter: &str) -> Result<Scan<T>, QueueError> {
         let opened = open(self, filter, DeliverPolicy::LastPerSubject, false).await?;
-        Ok(Scan {
-            bucket: self.clone(),
-            filter: filter.to_owned(),
-            stream: opened.stream,
-            consumer: opened.consumer,
-            messages: opened.messages,
-            left: opened.pending,
-        })
+        let (messages, left) = (Some(opened.messages), opened.pending);
+        Ok(Scan { bucket: self.clone(), filter: filter.to_owned(), messages, left })
     }
 }
 
@@ -65,10 +54,10 @@ impl<T: Text> Scan<T> {
     pub async fn next(&mut self) -> Result<Option<Scanned<T>>, QueueError> {
         while self.left > 0 {
             let stalled = || QueueError::TimedOut { what: self.bucket.what(&self.filter), waited: STALL_LIMIT };
-            let next = tokio::time::timeout(STALL_LIMIT, self.messages.next()).await.map_err(|_| stalled())?;
+            let messages = self.messages.as_mut().ok_or_else(stalled)?;
+            let next = tokio::time::timeout(STALL_LIMIT, messages.next()).await.map_err(|_| stalled())?;
             let Some(Ok(message)) = next else { return Err(stalled()) };
-            let client = |source| QueueError::Client { what: self.bucket.what(&self.filter), source };
-            self.left = info(&message).map_err(client)?.pending;
+            self.left = message.pending;
             let key = self.bucket.key(&message)?;
             match self.bucket.change(&message) {
                 Ok(Change::Put(entry)) => return Ok(Some(Scanned::Entry(entry))),
@@ -76,8 +65,9 @@ impl<T: Text> Scan<T> {
                 Err(error) => return Ok(Some(Scanned::Unreadable { key, error })),
             }
         }
-        // The server removes it by itself after a while; this is only tidier.
-        drop(self.stream.delete_consumer(&self.consumer).await);
+        if let Some(messages) = self.messages.take() {
+            messages.close().await;
+        }
         Ok(None)
     }
 }

@@ -2,15 +2,24 @@
 
 use std::{fmt, time::Duration};
 
-use async_nats::jetstream::{
-    self,
-    consumer::{DeliverPolicy, push},
-    stream::Stream,
+use async_nats::{
+    HeaderMap,
+    jetstream::{
+        self,
+        consumer::{DeliverPolicy, push},
+        stream::Stream,
+    },
 };
+use bytes::Bytes;
 use futures::StreamExt as _;
 
 use super::{Bucket, Entry, is_marker};
-use crate::{error::QueueError, layout, message::Text};
+use crate::{
+    error::{Cause, QueueError},
+    layout,
+    message::Text,
+    nats::Link,
+};
 
 /// How long a scan waits for its next message before it begins again: keys that expire meanwhile never come.
 pub(super) const STALL_LIMIT: Duration = Duration::from_secs(5);
@@ -43,7 +52,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(15);
 pub struct Watch<T> {
     bucket: Bucket<T>,
     filter: String,
-    messages: push::Ordered,
+    messages: Messages,
     last_revision: u64,
     current_left: bool,
 }
@@ -56,10 +65,69 @@ impl<T> fmt::Debug for Watch<T> {
 
 /// The messages of a filter, and how many of them there were at the start.
 pub(super) struct Opened {
-    pub(super) stream: Stream<()>,
-    pub(super) consumer: String,
-    pub(super) messages: push::Ordered,
+    pub(super) messages: Messages,
     pub(super) pending: u64,
+}
+
+/// Where they come from.
+pub(super) enum Messages {
+    Server {
+        stream: Stream<()>,
+        consumer: String,
+        messages: Box<push::Ordered>,
+    },
+    #[cfg(feature = "model")]
+    Model(Box<crate::model::Feed>),
+}
+
+/// One message, as this module reads it.
+pub(super) struct Seen {
+    subject: String,
+    headers: Option<HeaderMap>,
+    payload: Bytes,
+    revision: u64,
+    published: time::OffsetDateTime,
+    /// How many matching messages followed at that moment.
+    pub(super) pending: u64,
+}
+
+impl Messages {
+    pub(super) async fn next(&mut self) -> Option<Result<Seen, Cause>> {
+        match self {
+            Self::Server { messages, .. } => {
+                let message = match messages.next().await? {
+                    Ok(message) => message,
+                    Err(error) => return Some(Err(error.into())),
+                };
+                Some(seen(message))
+            }
+            #[cfg(feature = "model")]
+            Self::Model(feed) => Some(feed.next().await.map(|seen| Seen {
+                subject: seen.subject,
+                headers: seen.headers,
+                payload: seen.payload,
+                revision: seen.sequence,
+                published: seen.published,
+                pending: seen.pending,
+            })),
+        }
+    }
+
+    /// Tidies up after a scan: the server removes its end by itself, after a while.
+    pub(super) async fn close(self) {
+        match self {
+            Self::Server { stream, consumer, .. } => drop(stream.delete_consumer(&consumer).await),
+            #[cfg(feature = "model")]
+            Self::Model(feed) => drop(feed),
+        }
+    }
+}
+
+fn seen(message: jetstream::Message) -> Result<Seen, Cause> {
+    let info = message.info()?;
+    let (revision, published, pending) = (info.stream_sequence, info.published, info.pending);
+    let async_nats::Message { subject, headers, payload, .. } = message.message;
+    Ok(Seen { subject: subject.to_string(), headers, payload, revision, published, pending })
 }
 
 pub(super) async fn open<T: Text>(
@@ -70,10 +138,21 @@ pub(super) async fn open<T: Text>(
 ) -> Result<Opened, QueueError> {
     let what = || bucket.what(filter);
     let client = |source| QueueError::Client { what: what(), source };
-    let nats = &bucket.nats;
-    let stream = nats.jetstream().get_stream_no_info(bucket.name.stream()).await.map_err(|e| client(e.into()))?;
+    let server = match bucket.nats.link() {
+        Link::Server(server) => server,
+        #[cfg(feature = "model")]
+        Link::Model(model) => {
+            let start = match from {
+                DeliverPolicy::ByStartSequence { start_sequence } => Some(start_sequence),
+                _ => None,
+            };
+            let feed = model.feed(&bucket.name.stream(), &bucket.subject(filter), start).await?;
+            return Ok(Opened { pending: feed.pending, messages: Messages::Model(Box::new(feed)) });
+        }
+    };
+    let stream = server.jetstream.get_stream_no_info(bucket.name.stream()).await.map_err(|e| client(e.into()))?;
     let config = push::OrderedConfig {
-        deliver_subject: nats.client().new_inbox(),
+        deliver_subject: server.client.new_inbox(),
         description: Some("watches keys".to_owned()),
         filter_subject: bucket.subject(filter),
         deliver_policy: from,
@@ -82,8 +161,8 @@ pub(super) async fn open<T: Text>(
     };
     let consumer = stream.create_consumer(config).await.map_err(|e| client(e.into()))?;
     let (name, pending) = (consumer.cached_info().name.clone(), consumer.cached_info().num_pending);
-    let messages = consumer.messages().await.map_err(|e| client(e.into()))?;
-    Ok(Opened { stream, consumer: name, messages, pending })
+    let messages = Box::new(consumer.messages().await.map_err(|e| client(e.into()))?);
+    Ok(Opened { messages: Messages::Server { stream, consumer: name, messages }, pending })
 }
 
 impl<T: Text> Bucket<T> {
@@ -118,13 +197,12 @@ impl<T: Text> Bucket<T> {
     }
 
     /// The last message under every key that matches.
-    async fn scan(&self, filter: &str, headers_only: bool) -> Result<Vec<jetstream::Message>, QueueError> {
+    async fn scan(&self, filter: &str, headers_only: bool) -> Result<Vec<Seen>, QueueError> {
         for _ in 0..SCANS_MAX {
             let mut opened = open(self, filter, DeliverPolicy::LastPerSubject, headers_only).await?;
-            let scanned = self.read_all(filter, &mut opened).await;
-            // The server removes it by itself after a while; this is only tidier.
-            drop(opened.stream.delete_consumer(&opened.consumer).await);
-            if let Some(messages) = scanned? {
+            let scanned = Self::read_all(&mut opened).await;
+            opened.messages.close().await;
+            if let Some(messages) = scanned {
                 return Ok(messages);
             }
         }
@@ -132,19 +210,19 @@ impl<T: Text> Bucket<T> {
     }
 
     /// Reads until nothing is pending; nothing when it stalled before.
-    async fn read_all(&self, filter: &str, opened: &mut Opened) -> Result<Option<Vec<jetstream::Message>>, QueueError> {
+    async fn read_all(opened: &mut Opened) -> Option<Vec<Seen>> {
         let mut messages = Vec::new();
         let mut left = opened.pending;
         while left > 0 {
-            let Ok(next) = tokio::time::timeout(STALL_LIMIT, opened.messages.next()).await else { return Ok(None) };
-            let Some(Ok(message)) = next else { return Ok(None) };
-            left = info(&message).map_err(|source| QueueError::Client { what: self.what(filter), source })?.pending;
+            let next = tokio::time::timeout(STALL_LIMIT, opened.messages.next()).await.ok()?;
+            let message = next?.ok()?;
+            left = message.pending;
             messages.push(message);
         }
-        Ok(Some(messages))
+        Some(messages)
     }
 
-    pub(super) fn key(&self, message: &jetstream::Message) -> Result<String, QueueError> {
+    pub(super) fn key(&self, message: &Seen) -> Result<String, QueueError> {
         let key = message.subject.strip_prefix(&self.subject("")).map(str::to_owned);
         key.ok_or_else(|| QueueError::Client {
             what: format!("read bucket {}", self.name),
@@ -152,18 +230,13 @@ impl<T: Text> Bucket<T> {
         })
     }
 
-    pub(super) fn change(&self, message: &jetstream::Message) -> Result<Change<T>, QueueError> {
+    pub(super) fn change(&self, message: &Seen) -> Result<Change<T>, QueueError> {
         let key = self.key(message)?;
         if message.headers.as_ref().is_some_and(is_marker) {
             return Ok(Change::Gone { key });
         }
-        let info = info(message).map_err(|source| QueueError::Client { what: self.what(&key), source })?;
-        self.entry(&key, &message.payload, info.stream_sequence, info.published).map(Change::Put)
+        self.entry(&key, &message.payload, message.revision, message.published).map(Change::Put)
     }
-}
-
-pub(super) fn info(message: &jetstream::Message) -> Result<jetstream::message::Info<'_>, async_nats::Error> {
-    message.info()
 }
 
 /// Whether a bucket is not as far as what was seen of it: then it is another one of the same name.
@@ -192,10 +265,8 @@ impl<T: Text> Watch<T> {
             };
             match next {
                 Some(Ok(message)) => {
-                    if let Ok(info) = info(&message) {
-                        self.last_revision = info.stream_sequence;
-                        self.current_left = self.current_left && info.pending > 0;
-                    }
+                    self.last_revision = message.revision;
+                    self.current_left = self.current_left && message.pending > 0;
                     return self.bucket.change(&message);
                 }
                 Some(Err(error)) => tracing::debug!(filter = self.filter, %error, "open the watch again"),

@@ -1,0 +1,342 @@
+//! The client's end: what a request goes through on its way, and what its sender hears of it.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_nats::{HeaderMap, Message};
+use bytes::Bytes;
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+
+use super::{
+    Feed, Shared,
+    consumer::Answer,
+    feed::until,
+    server::{Asked, Effect, Service, reply},
+};
+use crate::error::QueueError;
+
+/// A request that waits for a connection.
+#[derive(Debug)]
+struct Late {
+    subject: String,
+    headers: Option<HeaderMap>,
+    payload: Bytes,
+}
+
+/// One connection, whoever holds it.
+pub(crate) struct Line {
+    pub(super) name: String,
+    connected: watch::Sender<(bool, u64)>,
+    /// Sent when the connection comes back, even if the sender gave up meanwhile: as the client library does.
+    late: Mutex<VecDeque<Late>>,
+    closed: watch::Sender<bool>,
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Line").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Line {
+    pub(super) fn is_connected(&self) -> bool {
+        self.connected.borrow().0
+    }
+
+    /// Told whenever the connection comes or goes.
+    pub(super) fn turns(&self) -> watch::Receiver<(bool, u64)> {
+        let mut turns = self.connected.subscribe();
+        turns.mark_unchanged();
+        turns
+    }
+
+    /// How long one way takes.
+    pub(super) fn way(&self, shared: &Shared) -> Duration {
+        let (mut server, _) = shared.server();
+        let (latency, slow) = (server.latency, server.rates.slow);
+        let most = if server.random.strikes(slow) { latency.slow } else { latency.usual };
+        server.random.time(most)
+    }
+
+    /// The process is gone.
+    pub(super) fn close(&self) {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.closed.send_replace(true);
+    }
+
+    /// Takes notice of whether there is a connection.
+    pub(super) fn turn(&self, shared: &Shared) {
+        let is = shared.server().0.reaches(&self.name);
+        let was = self.is_connected();
+        if is && !was {
+            let late: Vec<Late> = self.late.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
+            for Late { subject, headers, payload } in late {
+                let (mut server, now) = shared.server();
+                // Its sender has given up: the effect remains.
+                drop(server.arrive(&subject, headers, &payload, now));
+            }
+        }
+        self.connected.send_if_modified(|(connected, times)| {
+            let turned = *connected != is;
+            *connected = is;
+            *times += u64::from(turned && is);
+            turned
+        });
+    }
+}
+
+/// A handle on one connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Connection {
+    pub(super) shared: Arc<Shared>,
+    pub(super) line: Arc<Line>,
+}
+
+/// Requests that arrive for one who serves.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    calls: mpsc::UnboundedReceiver<Asked>,
+    connection: Connection,
+    id: u64,
+}
+
+/// One such request, to be answered.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    asked: Asked,
+    connection: Connection,
+}
+
+impl Connection {
+    pub(super) fn new(shared: Arc<Shared>, name: &str) -> Self {
+        let connected = shared.server().0.reaches(name);
+        let line = Arc::new(Line {
+            name: name.to_owned(),
+            connected: watch::channel((connected, 1)).0,
+            late: Mutex::default(),
+            closed: watch::channel(false).0,
+        });
+        shared.server().0.lines.push(Arc::downgrade(&line));
+        Self { shared, line }
+    }
+
+    /// Connections so far, as the client library counts them.
+    pub(super) fn connected(&self) -> watch::Receiver<(bool, u64)> {
+        self.line.turns()
+    }
+
+    pub(super) async fn there(&self) {
+        tokio::time::sleep(self.line.way(&self.shared)).await;
+    }
+
+    pub(super) async fn back(&self) {
+        tokio::time::sleep(self.line.way(&self.shared)).await;
+    }
+
+    /// One request and its answer.
+    pub(crate) async fn request(
+        &self,
+        what: &str,
+        subject: &str,
+        headers: Option<HeaderMap>,
+        payload: Bytes,
+        limit: Duration,
+    ) -> Result<Message, QueueError> {
+        let deadline = Instant::now() + limit;
+        let timed_out = || QueueError::TimedOut { what: what.to_owned(), waited: limit };
+        match tokio::time::timeout_at(deadline, self.exchange(what, subject, headers, payload)).await {
+            Ok(done) => done,
+            Err(_) => Err(timed_out()),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        what: &str,
+        subject: &str,
+        headers: Option<HeaderMap>,
+        payload: Bytes,
+    ) -> Result<Message, QueueError> {
+        self.there().await;
+        if !self.line.is_connected() {
+            let late = Late { subject: subject.to_owned(), headers, payload };
+            self.line.late.lock().unwrap_or_else(PoisonError::into_inner).push_back(late);
+            // What comes back with the connection has nobody left who hears it: its inbox is not the one we wait on.
+            return std::future::pending().await;
+        }
+        let effect = {
+            let (mut server, now) = self.shared.server();
+            let rates = server.rates;
+            if server.random.strikes(rates.requests_lost) {
+                Effect::Silence
+            } else {
+                let effect = server.arrive(subject, headers, &payload, now);
+                if server.random.strikes(rates.answers_lost) { Effect::Silence } else { effect }
+            }
+        };
+        let answer = match effect {
+            Effect::Silence => return std::future::pending().await,
+            Effect::Answered(payload) => Some(payload),
+            Effect::NobodyThere => None,
+            Effect::Passed(answer) => match answer.await {
+                Ok(payload) => Some(payload),
+                // Dropped without an answer: the asker waits in vain.
+                Err(_) => return std::future::pending().await,
+            },
+        };
+        self.back().await;
+        if !self.line.is_connected() {
+            return std::future::pending().await;
+        }
+        answer.map(reply).ok_or_else(|| QueueError::Unavailable { what: what.to_owned() })
+    }
+
+    /// One pull: a message, or nothing within the time; `None` too when it was interrupted, as the second says.
+    pub(crate) async fn pull(
+        &self,
+        stream: &str,
+        consumer: &str,
+        wait: Duration,
+        slack: Duration,
+    ) -> Result<(Option<Message>, bool), QueueError> {
+        let given_up = Instant::now() + wait + slack;
+        let mut turns = self.connected();
+        self.there().await;
+        let asked = {
+            let (mut server, now) = self.shared.server();
+            let is_there = self.line.is_connected() && now.since >= server.leaderless_until;
+            if is_there { Some(server.pull((stream, consumer), now.since.saturating_add(wait), now)) } else { None }
+        };
+        let Some(asked) = asked else {
+            tokio::select! {
+                _ = turns.changed() => return Ok((None, true)),
+                () = tokio::time::sleep_until(given_up) => return Ok((None, false)),
+            }
+        };
+        let Some((who, answered, stirred)) = asked else { return Ok((None, true)) };
+        let _leaves = Leaves { connection: self, stream, consumer, who };
+        let mut answered = std::pin::pin!(answered);
+        let expires = Instant::now() + wait;
+        let answer = loop {
+            let mut notified = std::pin::pin!(stirred.notified());
+            notified.as_mut().enable();
+            let back_at = {
+                let (mut server, now) = self.shared.server();
+                server.serve(stream, now);
+                server.consumer(stream, consumer).and_then(|one| one.next_return())
+            };
+            let back_at = back_at.filter(|at| *at < Duration::MAX).map(|at| self.shared.instant(at));
+            tokio::select! {
+                biased;
+                answer = answered.as_mut() => break answer.unwrap_or(Answer::Interrupted),
+                _ = turns.changed() => return Ok((None, true)),
+                () = notified => {}
+                () = until(back_at) => {}
+                () = tokio::time::sleep_until(expires) => {
+                    self.back().await;
+                    return Ok((None, false));
+                }
+            }
+        };
+        match answer {
+            Answer::Message(message) => {
+                // Whoever gives up here has a message on its way that nobody receives.
+                self.back().await;
+                if self.line.is_connected() { Ok((Some(message), false)) } else { Ok((None, true)) }
+            }
+            Answer::Interrupted => Ok((None, true)),
+            Answer::Deleted => Err(QueueError::Missing { what: format!("consumer {consumer} of stream {stream}") }),
+        }
+    }
+
+    /// Opens a feed of the last message of every key, or from a sequence on.
+    pub(crate) async fn feed(&self, stream: &str, filter: &str, from: Option<u64>) -> Result<Feed, QueueError> {
+        let what = || format!("watch {filter}");
+        let open = async {
+            self.there().await;
+            if !self.line.is_connected() {
+                return std::future::pending().await;
+            }
+            let opened = Feed::open(&self.shared, &self.line, stream, filter, from);
+            self.back().await;
+            opened
+        };
+        let limit = Duration::from_secs(5);
+        match tokio::time::timeout(limit, open).await {
+            Ok(opened) => opened,
+            Err(_) => Err(QueueError::TimedOut { what: what(), waited: limit }),
+        }
+    }
+
+    /// Answers on a pattern from now on.
+    pub(crate) fn serve(&self, pattern: &str) -> Subscription {
+        let (sender, calls) = mpsc::unbounded_channel();
+        let (mut server, _) = self.shared.server();
+        let id = server.number();
+        let line = self.line.name.clone();
+        server.services.push(Service { id, pattern: pattern.to_owned(), line, calls: sender });
+        Subscription { calls, connection: self.clone(), id }
+    }
+}
+
+/// A pull that is given up leaves the queue of those who wait.
+struct Leaves<'a> {
+    connection: &'a Connection,
+    stream: &'a str,
+    consumer: &'a str,
+    who: u64,
+}
+
+impl Drop for Leaves<'_> {
+    fn drop(&mut self) {
+        let (mut server, _) = self.connection.shared.server();
+        if let Some(consumer) = server.consumer(self.stream, self.consumer) {
+            consumer.leave(self.who);
+        }
+    }
+}
+
+impl Subscription {
+    pub(crate) async fn next(&mut self) -> Option<Incoming> {
+        let mut closed = self.connection.line.closed.subscribe();
+        let asked = tokio::select! {
+            biased;
+            _ = closed.wait_for(|closed| *closed) => return None,
+            asked = self.calls.recv() => asked?,
+        };
+        self.connection.back().await;
+        Some(Incoming { asked, connection: self.connection.clone() })
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let (mut server, _) = self.connection.shared.server();
+        server.services.retain(|service| service.id != self.id);
+    }
+}
+
+impl Incoming {
+    pub(crate) fn subject(&self) -> &str {
+        &self.asked.subject
+    }
+
+    pub(crate) fn payload(&self) -> &[u8] {
+        &self.asked.payload
+    }
+
+    pub(crate) async fn respond(self, payload: Bytes) {
+        self.connection.there().await;
+        if self.connection.line.is_connected() {
+            // Whoever asked may have given up.
+            let _gone = self.asked.reply.send(payload);
+        }
+    }
+}
