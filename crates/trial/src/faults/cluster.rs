@@ -20,7 +20,9 @@ use tokio::{
 };
 
 use super::{
-    layout::{self, AGENTS, Layout},
+    diary::Diary,
+    evidence,
+    layout::{self, AGENTS, Endpoints, Layout},
     link::Link,
     member::{Member, Role},
     node::{Gateway, Node},
@@ -36,9 +38,11 @@ const SUPERVISE_EVERY: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(super) struct Cluster {
     pub(super) layout: Layout,
+    pub(super) diary: Arc<Diary>,
     pub(super) members: Vec<Arc<Member>>,
     pub(super) server: Mutex<ServerProcess>,
     pub(super) devnet: Mutex<Program>,
+    recorder: Mutex<Program>,
     pub(super) node: Node,
     /// Held for writing while no epoch may pass.
     pub(super) clock: RwLock<()>,
@@ -56,6 +60,9 @@ struct Builder {
     server: SocketAddr,
     chain: String,
     members: Vec<Arc<Member>>,
+    diary: Arc<Diary>,
+    /// Coordinators with what they are told, and how a person reaches them.
+    coordinators: Vec<(String, Endpoints)>,
 }
 
 impl Cluster {
@@ -70,20 +77,27 @@ impl Cluster {
         };
         let server = ServerProcess::start(options).await.context("start nats-server")?;
         let address = server.url().trim_start_matches("nats://").parse().context("read nats-server's address")?;
-        let (devnet, chain) = start_devnet(&layout).await?;
+        let diary = Arc::new(Diary::begin(&layout.evidence(), &format!("faults {}", layout.mark), &layout.pace)?);
+        let (devnet, chain) = start_devnet(&layout, &diary).await?;
         let mut builder =
-            Builder { layout: layout.clone(), background: JoinSet::new(), server: address, chain, members: Vec::new() };
+            Builder { layout: layout.clone(), background: JoinSet::new(), server: address, chain, members: Vec::new(), diary: Arc::clone(&diary), coordinators: Vec::new() };
         builder.coordinators_and_posters().await?;
         builder.agents().await?;
-        let Builder { background, members, chain, .. } = builder;
+        let Builder { background, members, chain, coordinators, .. } = builder;
 
         let nats = connect(server.url()).await?;
+        let mut recorder = evidence::recorder(&layout, server.url(), &diary);
+        if evidence::is_kept(&layout) {
+            recorder.start()?;
+        }
         let mut cluster = Self {
             node: Node::new(&chain)?,
             layout,
+            diary,
             members,
             server: Mutex::new(server),
             devnet: Mutex::new(devnet),
+            recorder: Mutex::new(recorder),
             clock: RwLock::default(),
             nats,
             view: View::default(),
@@ -91,6 +105,7 @@ impl Cluster {
             background: Mutex::new(background),
         };
         cluster.open().await?;
+        cluster.name_miner(&coordinators).await?;
         let cluster = Arc::new(cluster);
         let mut background = cluster.background.lock().await;
         background.spawn(cluster.view.clone().follow(cluster.nats.clone()));
@@ -139,6 +154,18 @@ impl Cluster {
         Ok(())
     }
 
+    /// Every coordinator is told of the miner: only the one that made it remembers it by itself.
+    async fn name_miner(&self, coordinators: &[(String, Endpoints)]) -> anyhow::Result<()> {
+        for (name, to) in coordinators {
+            self.layout.configure_coordinator(name, to, Some(self.miner))?;
+        }
+        for member in self.of(Role::Coordinator) {
+            member.program().await.stop().await?;
+            member.program().await.start()?;
+        }
+        Ok(())
+    }
+
     /// Runs a command of `coordinator`, as a person would.
     pub(super) async fn coordinator(&self, args: &[&str]) -> anyhow::Result<String> {
         let mut command = tokio::process::Command::new(self.layout.bin.join("coordinator"));
@@ -176,6 +203,10 @@ impl Cluster {
                 wrong.push(format!("{error:#}"));
             }
         }
+        // What is stored by now is written down before the queue goes.
+        if let Err(error) = self.recorder.lock().await.stop().await {
+            wrong.push(format!("{error:#}"));
+        }
         if let Err(error) = self.devnet.lock().await.stop().await {
             wrong.push(format!("{error:#}"));
         }
@@ -212,15 +243,20 @@ impl Builder {
             args: args.iter().map(OsString::from).collect(),
             env,
             log: self.layout.log(name),
+            diary: Arc::clone(&self.diary),
         })
     }
 
     async fn coordinators_and_posters(&mut self) -> anyhow::Result<()> {
         let direct = format!("nats://{}", self.server);
-        self.layout.configure_coordinator("person", &direct, &self.chain, 1)?;
+        let person = Endpoints { nats: direct, chain: self.chain.clone(), port: layout::free_port()? };
+        self.layout.configure_coordinator("person", &person, None)?;
+        self.coordinators.push(("person".to_owned(), person));
         for name in ["coordinator-1", "coordinator-2"] {
             let (link, gateway) = (self.link().await?, self.gateway().await?);
-            self.layout.configure_coordinator(name, &link.url(), &gateway.url(), 1)?;
+            let to = Endpoints { nats: link.url(), chain: gateway.url(), port: layout::free_port()? };
+            self.layout.configure_coordinator(name, &to, None)?;
+            self.coordinators.push((name.to_owned(), to));
             let program = self.program(name, "coordinator", name, &["run", "--log-format", "text"], &[]);
             self.add(name, Role::Coordinator, program, link, Some(gateway));
         }
@@ -263,15 +299,16 @@ impl Builder {
     }
 }
 
-async fn start_devnet(layout: &Layout) -> anyhow::Result<(Program, String)> {
+async fn start_devnet(layout: &Layout, diary: &Arc<Diary>) -> anyhow::Result<(Program, String)> {
     let addresses = ["coordinator", "poster"].iter().map(|role| layout.make_key(role)).collect::<Result<Vec<_>, _>>()?;
     let port = layout::free_port()?;
     let mut devnet = Program::new(Spec {
         name: "devnet".to_owned(),
         program: layout.bin.join("devnet"),
-        args: layout.devnet_args(&addresses, port),
+        args: evidence::devnet_args(layout, layout.devnet_args(&addresses, port)),
         env: layout.env("devnet"),
         log: layout.log("devnet"),
+        diary: Arc::clone(diary),
     });
     devnet.start()?;
     let began = Instant::now();

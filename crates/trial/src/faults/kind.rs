@@ -184,6 +184,19 @@ impl Fault {
         pick(&STAGES, self.turn).unwrap_or(Stage::Pc1)
     }
 
+    /// A stable word for the evidence.
+    pub(super) fn word(&self) -> String {
+        self.failpoint.clone().unwrap_or_else(|| format!("row-{}", self.kind.number()))
+    }
+
+    /// Invariants that cannot be asked for while it lasts. A window is missed when no poster runs, or when neither
+    /// poster reaches the queue: I15 is promised for one poster and two servers that are up.
+    pub(super) fn excuses(&self) -> Vec<&'static str> {
+        let without_posters = self.kind == Kind::PosterKilled && self.failpoint.is_some();
+        let without_queue = matches!(self.kind, Kind::ServerKilled | Kind::QueueWiped);
+        if without_posters || without_queue { vec!["I15"] } else { Vec::new() }
+    }
+
     /// One of several variants, by turns.
     pub(super) fn variant<T: Clone>(&self, variants: &[T]) -> Option<T> {
         pick(variants, self.turn)

@@ -89,8 +89,14 @@ impl Lanes {
         let tries = if fault.failpoint.is_some() { 1 } else { TRIES_MAX };
         let mut why = String::new();
         for _ in 0..tries {
+            let id = self.cluster.diary.begins(fault);
             let outcome = Box::pin(inject::inject(&self.cluster, fault, rng)).await;
             self.mend_free().await;
+            let hit = match &outcome {
+                Ok(Outcome::Hit(hit)) => Some(hit),
+                Ok(Outcome::Missed(_)) | Err(_) => None,
+            };
+            self.cluster.diary.over(id, hit);
             match outcome {
                 Ok(Outcome::Hit(hit)) => return self.note(fault, &hit),
                 Ok(Outcome::Missed(reason)) => why = reason,

@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use chain::key::{KeyKind, LocalKey};
 use host::exit::{CliError, Exit};
 use serde_json::{Value, json};
+use streams::id::MinerId;
 
 use super::small::Small;
 
@@ -38,6 +39,15 @@ pub(super) struct Pace {
     pub(super) reconcile: Option<Duration>,
     /// How long a fake stage takes.
     pub(super) stage: Duration,
+}
+
+/// Where a coordinator finds the others, and they find it.
+#[derive(Debug, Clone)]
+pub(super) struct Endpoints {
+    pub(super) nats: String,
+    pub(super) chain: String,
+    /// Its own: pieces have to be where they were after a restart.
+    pub(super) port: u16,
 }
 
 /// The variable by which processes of a run are found.
@@ -90,7 +100,7 @@ impl Layout {
     }
 
     pub(super) fn log(&self, name: &str) -> PathBuf {
-        self.dir.join("logs").join(format!("{name}.log"))
+        self.evidence().join("logs").join(format!("{name}.log"))
     }
 
     pub(super) fn key_file(&self, role: &str) -> PathBuf {
@@ -123,7 +133,7 @@ impl Layout {
     }
 
     pub(super) fn create(&self) -> anyhow::Result<()> {
-        for dir in ["keys", "logs", "stores", "evidence", "home"] {
+        for dir in ["keys", "stores", "evidence/logs", "home"] {
             host::durable::create_dir_all(&self.dir.join(dir)).with_context(|| format!("create {dir}"))?;
         }
         Ok(())
@@ -163,15 +173,21 @@ impl Layout {
     }
 
     /// Writes a coordinator's configuration.
-    pub(super) fn configure_coordinator(&self, name: &str, nats: &str, chain: &str, replicas: usize) -> anyhow::Result<()> {
-        let port = free_port()?;
+    pub(super) fn configure_coordinator(
+        &self,
+        name: &str,
+        to: &Endpoints,
+        miner: Option<MinerId>,
+    ) -> anyhow::Result<()> {
+        let Endpoints { nats, chain, port } = to;
         let mut config = json!({
             "nats": { "url": nats, "connect_timeout": "3s" },
             "chain": { "api": chain, "timeout": "3s" },
             "sender": { "key_file": self.key_file("coordinator") },
             "http": { "listen": format!("127.0.0.1:{port}") },
-            "queue": { "replicas": replicas },
             "sector": { "attempts_max": 60 },
+            "queue": {},
+            "miners": miner.map(|id| json!({ "id": id })).into_iter().collect::<Vec<_>>(),
         });
         if let Some(ack_wait) = self.pace.ack_wait {
             set(&mut config, "/queue", "ack_wait", &duration(ack_wait));

@@ -57,8 +57,13 @@ impl Load {
     /// Submits so many sectors, once.
     pub(super) async fn submit_once(&self, cluster: &Cluster, count: usize) -> anyhow::Result<()> {
         let submitted = cluster.submit(&["--count", &count.to_string()]).await?;
-        self.promised.lock().unwrap_or_else(PoisonError::into_inner).extend(submitted);
+        self.promise(cluster, submitted);
         Ok(())
+    }
+
+    fn promise(&self, cluster: &Cluster, submitted: Vec<SectorId>) {
+        cluster.diary.submitted(&submitted);
+        self.promised.lock().unwrap_or_else(PoisonError::into_inner).extend(submitted);
     }
 
     async fn submit(&self, cluster: &Cluster, turn: u32) -> anyhow::Result<()> {
@@ -68,7 +73,7 @@ impl Load {
         } else {
             cluster.submit(&["--count", "2"]).await?
         };
-        self.promised.lock().unwrap_or_else(PoisonError::into_inner).extend(submitted);
+        self.promise(cluster, submitted);
         Ok(())
     }
 }

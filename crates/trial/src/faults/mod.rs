@@ -14,6 +14,8 @@
 //! process is left.
 
 mod cluster;
+mod diary;
+mod evidence;
 mod inject;
 mod kind;
 mod lanes;
@@ -142,10 +144,17 @@ struct SoakArgs {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     host::exit::main_with(|| {
-        telemetry::init(LogFormat::Text, "warn,trial=info")?;
+        telemetry::init(LogFormat::Text, "warn,trial=info,streams=error,async_nats=error")?;
         let runtime = tokio::runtime::Runtime::new()
             .map_err(|e| CliError::new(Exit::Io, "start the runtime").because(e))?;
-        runtime.block_on(Box::pin(go(cli.command)))
+        runtime.block_on(async {
+            let stop = host::signal::shutdown().map_err(|e| CliError::new(Exit::Io, "listen to signals").because(e))?;
+            tokio::select! {
+                done = Box::pin(go(cli.command)) => done,
+                // Everything that was started is killed as its owner is dropped.
+                _ = stop => Err(CliError::new(Exit::Interrupted, "interrupted")),
+            }
+        })
     })
 }
 

@@ -6,11 +6,14 @@ use std::{
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process};
+
+use super::diary::Diary;
 
 /// How long a program may take to stop after TERM.
 const STOP_MAX: Duration = Duration::from_secs(25);
@@ -30,6 +33,7 @@ pub(super) struct Spec {
     pub(super) env: Vec<(OsString, OsString)>,
     /// Where its stdout and stderr are appended.
     pub(super) log: PathBuf,
+    pub(super) diary: Arc<Diary>,
 }
 
 /// How a program came to be down.
@@ -68,6 +72,8 @@ pub(super) struct Program {
     /// Armed for the next start alone.
     failpoint: Option<String>,
     frozen: bool,
+    /// Whether it was asked to end.
+    is_told: bool,
 }
 
 impl Drop for Program {
@@ -82,7 +88,7 @@ impl Drop for Program {
 
 impl Program {
     pub(super) const fn new(spec: Spec) -> Self {
-        Self { spec, child: None, failpoint: None, frozen: false }
+        Self { spec, child: None, failpoint: None, frozen: false, is_told: false }
     }
 
     pub(super) fn log(&self) -> &Path {
@@ -99,7 +105,7 @@ impl Program {
         if self.child.is_some() {
             return Ok(());
         }
-        let Spec { name, program, args, env, log } = &self.spec;
+        let Spec { name, program, args, env, log, diary } = &self.spec;
         let out = File::options().create(true).append(true).open(log).with_context(|| format!("open {}", log.display()))?;
         let err = out.try_clone().with_context(|| format!("open {}", log.display()))?;
         let mut command = Command::new(program);
@@ -109,7 +115,10 @@ impl Program {
         }
         // Ctrl-C at the terminal is for the trial: it stops the others.
         command.process_group(0).stdin(Stdio::null()).stdout(out).stderr(err);
-        self.child = Some(command.spawn().with_context(|| format!("start {name}"))?);
+        let child = command.spawn().with_context(|| format!("start {name}"))?;
+        diary.started(name, child.id());
+        self.child = Some(child);
+        self.is_told = false;
         self.frozen = false;
         Ok(())
     }
@@ -128,7 +137,8 @@ impl Program {
     pub(super) fn kill(&mut self) -> anyhow::Result<()> {
         self.signal(Signal::KILL)?;
         if let Some(mut child) = self.child.take() {
-            child.wait().with_context(|| format!("reap {}", self.spec.name))?;
+            let status = child.wait().with_context(|| format!("reap {}", self.spec.name))?;
+            self.spec.diary.ended(&self.spec.name, child.id(), &End::of(status), false);
         }
         Ok(())
     }
@@ -148,9 +158,12 @@ impl Program {
 
     /// How it ended, if it did since the last look.
     pub(super) fn ended(&mut self) -> Option<End> {
-        let status = self.child.as_mut()?.try_wait().ok().flatten()?;
+        let child = self.child.as_mut()?;
+        let (pid, status) = (child.id(), child.try_wait().ok().flatten()?);
         self.child = None;
-        Some(End::of(status))
+        let end = End::of(status);
+        self.spec.diary.ended(&self.spec.name, pid, &end, self.is_told);
+        Some(end)
     }
 
     /// Waits until it ended.
@@ -173,6 +186,7 @@ impl Program {
         if self.frozen {
             self.thaw()?;
         }
+        self.is_told = true;
         self.signal(Signal::TERM)?;
         if self.until_ended(STOP_MAX).await.is_none() && self.child.is_some() {
             self.kill()?;

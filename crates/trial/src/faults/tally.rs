@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     fn hit(recovery: Recovery) -> Hit {
-        Hit { target: "east-1".into(), held: "pc1 of f01000/1".into(), recovery, poisoned: Vec::new() }
+        Hit { target: "east-1".into(), held: "pc1 of f01000/1".into(), recovery, poisoned: Vec::new(), park: Vec::new(), ordered: Vec::new() }
     }
 
     #[test]

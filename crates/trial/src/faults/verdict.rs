@@ -6,6 +6,7 @@ use host::exit::CliError;
 use streams::sector::SectorState;
 
 use super::{
+    evidence,
     inject::is_believed,
     lanes::Lanes,
     load::Load,
@@ -21,7 +22,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Waits for the end, and judges it; stops the cluster.
 pub(super) async fn judge(lanes: &Lanes, load: &Load, mark: &str) -> Result<(), CliError> {
-    settle(lanes, load).await;
+    let settled = settle(lanes, load).await;
     sectors(lanes, load);
     for member in &lanes.cluster.members {
         for end in member.ends().iter().filter(|end| end.is_panic()) {
@@ -33,11 +34,15 @@ pub(super) async fn judge(lanes: &Lanes, load: &Load, mark: &str) -> Result<(), 
     }
     let mut tally = std::mem::take(&mut *lanes.tally());
     run::nothing_left(&mut tally, mark).await;
+    lanes.cluster.diary.end(settled);
+    if evidence::is_kept(&lanes.cluster.layout) {
+        evidence::check(&lanes.cluster, &mut tally).await?;
+    }
     *lanes.tally() = tally;
     Ok(())
 }
 
-async fn settle(lanes: &Lanes, load: &Load) {
+async fn settle(lanes: &Lanes, load: &Load) -> bool {
     let limit = if lanes.cluster.layout.real_proofs { SETTLE_REAL_MAX } else { SETTLE_MAX };
     let began = Instant::now();
     let promised = load.promised();
@@ -45,10 +50,11 @@ async fn settle(lanes: &Lanes, load: &Load) {
         let is_settled = |id| lanes.cluster.view.sector(id).is_some_and(|record| is_over(&record));
         if promised.iter().copied().all(is_settled) && lanes.cluster.view.sectors().iter().all(is_over) {
             lanes.say(&format!("{} sectors are at their end", lanes.cluster.view.sectors().len()));
-            return;
+            return true;
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
+    false
 }
 
 fn sectors(lanes: &Lanes, load: &Load) {

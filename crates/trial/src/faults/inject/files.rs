@@ -25,6 +25,8 @@ use crate::faults::{
 
 /// The place whose local store is small, where this machine lets it be.
 pub(in crate::faults) const SMALL: &str = "west";
+/// Codes with which a sector parks whose files are torn: attempts exhausted, or a failure that says so.
+const PARKED_FOR: [u16; 4] = [1, 2, 3, 4];
 const FULL_FOR: Duration = Duration::from_secs(3);
 /// The ballast is written in such pieces, and then byte by byte.
 const PIECES: [usize; 3] = [1 << 20, 1 << 12, 1];
@@ -91,7 +93,7 @@ pub(super) async fn torn(cluster: &Cluster, fault: &Fault, rng: &mut ChaCha8Rng)
     torn.with_context(|| format!("tear {}", path.display()))?;
     let recovery = steps(cluster, record.id, record.seq).await;
     let held = format!("{file} of {}, {state}", record.id);
-    Ok(Outcome::Hit(Hit { poisoned: vec![record.id], ..Hit::new("store", held, recovery) }))
+    Ok(Outcome::Hit(Hit { poisoned: vec![record.id], park: PARKED_FOR.to_vec(), ..Hit::new("store", held, recovery) }))
 }
 
 fn sector_dir(cluster: &Cluster, place: &str, sector: SectorId) -> PathBuf {

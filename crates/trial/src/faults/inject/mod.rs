@@ -62,8 +62,11 @@ pub(super) struct Hit {
     pub(super) held: String,
     /// How long it took until that went on.
     pub(super) recovery: Recovery,
-    /// Sectors that this fault may have spoilt: they may park.
+    /// Sectors that this fault may have spoilt: they may park, with one of these codes.
     pub(super) poisoned: Vec<SectorId>,
+    pub(super) park: Vec<u16>,
+    /// Orders that a person gave.
+    pub(super) ordered: Vec<(SectorId, &'static str)>,
 }
 
 /// Whether the work went on.
@@ -78,7 +81,7 @@ pub(super) enum Recovery {
 
 impl Hit {
     fn new(target: impl Into<String>, held: impl Into<String>, recovery: Recovery) -> Self {
-        Self { target: target.into(), held: held.into(), recovery, poisoned: Vec::new() }
+        Self { target: target.into(), held: held.into(), recovery, poisoned: Vec::new(), park: Vec::new(), ordered: Vec::new() }
     }
 }
 
