@@ -49,8 +49,13 @@ struct Scene {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "is", deny_unknown_fields)]
 enum End {
-    Refuse { class: FailureClass, code: String },
-    Crash { signal: i32 },
+    Refuse {
+        class: FailureClass,
+        code: String,
+    },
+    Crash {
+        signal: i32,
+    },
     Hang,
     /// A result that is no JSON, and an exit code that says that all went well.
     Garbage,

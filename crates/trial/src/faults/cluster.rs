@@ -79,8 +79,15 @@ impl Cluster {
         let address = server.url().trim_start_matches("nats://").parse().context("read nats-server's address")?;
         let diary = Arc::new(Diary::begin(&layout.evidence(), &format!("faults {}", layout.mark), &layout.pace)?);
         let (devnet, chain) = start_devnet(&layout, &diary).await?;
-        let mut builder =
-            Builder { layout: layout.clone(), background: JoinSet::new(), server: address, chain, members: Vec::new(), diary: Arc::clone(&diary), coordinators: Vec::new() };
+        let mut builder = Builder {
+            layout: layout.clone(),
+            background: JoinSet::new(),
+            server: address,
+            chain,
+            members: Vec::new(),
+            diary: Arc::clone(&diary),
+            coordinators: Vec::new(),
+        };
         builder.coordinators_and_posters().await?;
         builder.agents().await?;
         let Builder { background, members, chain, coordinators, .. } = builder;
@@ -300,7 +307,8 @@ impl Builder {
 }
 
 async fn start_devnet(layout: &Layout, diary: &Arc<Diary>) -> anyhow::Result<(Program, String)> {
-    let addresses = ["coordinator", "poster"].iter().map(|role| layout.make_key(role)).collect::<Result<Vec<_>, _>>()?;
+    let addresses =
+        ["coordinator", "poster"].iter().map(|role| layout.make_key(role)).collect::<Result<Vec<_>, _>>()?;
     let port = layout::free_port()?;
     let mut devnet = Program::new(Spec {
         name: "devnet".to_owned(),
@@ -320,8 +328,7 @@ async fn start_devnet(layout: &Layout, diary: &Arc<Diary>) -> anyhow::Result<(Pr
 }
 
 pub(super) async fn connect(url: &str) -> anyhow::Result<Nats> {
-    let config =
-        NatsConfig { url: url.to_owned(), name: "trial".to_owned(), connect_timeout: Duration::from_secs(10) };
+    let config = NatsConfig { url: url.to_owned(), name: "trial".to_owned(), connect_timeout: Duration::from_secs(10) };
     Nats::connect(&config).await.context("connect to nats-server")
 }
 

@@ -82,7 +82,9 @@ impl Diary {
     pub(super) fn begins(&self, fault: &Fault) -> u64 {
         let id = self.faults.fetch_add(1, Ordering::Relaxed);
         let excuses = fault.excuses();
-        self.note(json!({ "is": "fault", "id": id, "kind": fault.word(), "target": "", "held": "", "excuses": excuses }));
+        self.note(
+            json!({ "is": "fault", "id": id, "kind": fault.word(), "target": "", "held": "", "excuses": excuses }),
+        );
         id
     }
 

@@ -58,7 +58,8 @@ pub(super) async fn check(cluster: &Cluster, tally: &mut Tally) -> anyhow::Resul
         println!("{}", words.trim_end());
         return Ok(());
     }
-    let violations: Vec<&str> = words.lines().filter(|line| line.starts_with('I')).filter(|line| !line.starts_with("ID")).collect();
+    let violations: Vec<&str> =
+        words.lines().filter(|line| line.starts_with('I')).filter(|line| !line.starts_with("ID")).collect();
     for violation in &violations {
         tally.violation(format!("checker: {violation}"));
     }

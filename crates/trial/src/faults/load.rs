@@ -67,7 +67,7 @@ impl Load {
     }
 
     async fn submit(&self, cluster: &Cluster, turn: u32) -> anyhow::Result<()> {
-        let submitted = if turn % FILE_EVERY == 0 {
+        let submitted = if turn.is_multiple_of(FILE_EVERY) {
             let file = file(cluster, turn)?;
             cluster.submit(&[&file.display().to_string()]).await?
         } else {

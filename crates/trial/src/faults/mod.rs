@@ -145,8 +145,8 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     host::exit::main_with(|| {
         telemetry::init(LogFormat::Text, "warn,trial=info,streams=error,async_nats=error")?;
-        let runtime = tokio::runtime::Runtime::new()
-            .map_err(|e| CliError::new(Exit::Io, "start the runtime").because(e))?;
+        let runtime =
+            tokio::runtime::Runtime::new().map_err(|e| CliError::new(Exit::Io, "start the runtime").because(e))?;
         runtime.block_on(async {
             let stop = host::signal::shutdown().map_err(|e| CliError::new(Exit::Io, "listen to signals").because(e))?;
             tokio::select! {

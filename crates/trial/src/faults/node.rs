@@ -215,7 +215,11 @@ impl Node {
     pub(super) async fn call(&self, method: &str, params: Value) -> anyhow::Result<Value> {
         let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let sent = self.http.post(format!("{}/rpc/v1", self.url)).json(&request).send().await;
-        let said: Value = sent.with_context(|| format!("call {method}"))?.json().await.with_context(|| format!("read the answer of {method}"))?;
+        let said: Value = sent
+            .with_context(|| format!("call {method}"))?
+            .json()
+            .await
+            .with_context(|| format!("read the answer of {method}"))?;
         match said.get("error") {
             Some(error) if !error.is_null() => anyhow::bail!("{method}: {error}"),
             _ => Ok(said.get("result").cloned().unwrap_or(Value::Null)),

@@ -26,8 +26,10 @@ pub(super) fn all() -> anyhow::Result<Vec<String>> {
 
 fn scan(folder: &Path, names: &mut BTreeSet<String>) -> anyhow::Result<()> {
     let read = || format!("read {}", folder.display());
-    let paths: Vec<PathBuf> =
-        std::fs::read_dir(folder).with_context(read)?.map(|entry| Ok(entry.with_context(read)?.path())).collect::<anyhow::Result<_>>()?;
+    let paths: Vec<PathBuf> = std::fs::read_dir(folder)
+        .with_context(read)?
+        .map(|entry| Ok(entry.with_context(read)?.path()))
+        .collect::<anyhow::Result<_>>()?;
     for path in paths {
         if path.is_dir() {
             scan(&path, names)?;
@@ -52,7 +54,8 @@ mod tests {
 
     #[test]
     fn comments_and_strangers_are_not_failpoints() {
-        let text = "//! `failpoint!(\"agent.a.b\")`\n  host::failpoint!(\"agent.c.d\");\nfailpoint!(\"elsewhere.c.d\");\n";
+        let text =
+            "//! `failpoint!(\"agent.a.b\")`\n  host::failpoint!(\"agent.c.d\");\nfailpoint!(\"elsewhere.c.d\");\n";
         assert_eq!(names_in(text), ["agent.c.d"]);
     }
 

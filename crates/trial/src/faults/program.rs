@@ -106,7 +106,8 @@ impl Program {
             return Ok(());
         }
         let Spec { name, program, args, env, log, diary } = &self.spec;
-        let out = File::options().create(true).append(true).open(log).with_context(|| format!("open {}", log.display()))?;
+        let out =
+            File::options().create(true).append(true).open(log).with_context(|| format!("open {}", log.display()))?;
         let err = out.try_clone().with_context(|| format!("open {}", log.display()))?;
         let mut command = Command::new(program);
         command.args(args).envs(env.iter().map(|(key, value)| (key, value)));

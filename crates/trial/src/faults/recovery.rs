@@ -51,8 +51,7 @@ pub(super) async fn measure(dir: PathBuf) -> Result<(), CliError> {
     nothing_left(&mut tally, &mark).await;
     let rows = measured?;
     print(&rows, Path::new(RESULTS))?;
-    let slow: Vec<&str> =
-        rows.iter().filter(|row| row.took.as_secs_f64() > row.limit_s).map(|row| row.name).collect();
+    let slow: Vec<&str> = rows.iter().filter(|row| row.took.as_secs_f64() > row.limit_s).map(|row| row.name).collect();
     if let Some(violation) = tally.violations().first() {
         return Err(CliError::new(Exit::Failure, violation.clone()));
     }
@@ -64,12 +63,24 @@ async fn rows(cluster: &Arc<Cluster>) -> anyhow::Result<Vec<Row>> {
     load.submit_once(cluster, SECTORS).await?;
     let mut rows = Vec::new();
     let bound = inject::until_taken_over(cluster, Stage::Pc1).await?;
-    rows.push(Row { name: "recovery: agent killed in PC1, its task runs at the same place", took: bound, limit_s: AGENT_LIMIT_S });
+    rows.push(Row {
+        name: "recovery: agent killed in PC1, its task runs at the same place",
+        took: bound,
+        limit_s: AGENT_LIMIT_S,
+    });
     let free = inject::until_taken_over(cluster, Stage::C2).await?;
-    rows.push(Row { name: "recovery: agent killed in C2, its task runs elsewhere", took: free, limit_s: AGENT_LIMIT_S });
+    rows.push(Row {
+        name: "recovery: agent killed in C2, its task runs elsewhere",
+        took: free,
+        limit_s: AGENT_LIMIT_S,
+    });
     let began = Instant::now();
     inject::fail_over(cluster).await?;
-    rows.push(Row { name: "recovery: leading coordinator killed, another leads", took: began.elapsed(), limit_s: COORDINATOR_LIMIT_S });
+    rows.push(Row {
+        name: "recovery: leading coordinator killed, another leads",
+        took: began.elapsed(),
+        limit_s: COORDINATOR_LIMIT_S,
+    });
     Ok(rows)
 }
 

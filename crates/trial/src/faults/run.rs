@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     RunArgs,
     cluster::Cluster,
+    inject::SMALL,
     kind::Kind,
     lanes::Lanes,
     layout::{Layout, Pace},
@@ -20,6 +21,7 @@ use super::{
     load::Load,
     plan::{Wanted, plan},
     points,
+    small::Small,
     tally::Tally,
     verdict,
 };
@@ -79,6 +81,8 @@ pub(super) fn prepare(dir: &Path) -> Result<(), CliError> {
         if !dir.join(MARK).exists() {
             return Err(CliError::new(Exit::Usage, format!("{shown} exists and was not made by this suite")));
         }
+        // A run that was killed leaves its small store mounted.
+        Small::unmount(&dir.join("fake").join("stores").join(format!("{SMALL}-local")));
         host::durable::remove_dir_all(dir).with_context(|| format!("empty {shown}"))?;
     }
     host::durable::create_dir_all(dir).with_context(|| format!("create {shown}"))?;
@@ -128,8 +132,13 @@ async fn fakes(args: &RunArgs, dir: &Path, began: Instant) -> Result<Tally, CliE
     let plan = plan(&wanted);
     let planned: usize = plan.values().map(Vec::len).sum();
     let cluster = Box::pin(Cluster::start(layout)).await?;
-    let lanes =
-        Lanes { cluster: Arc::clone(&cluster), seed: args.seed, began, limit: args.limit, tally: std::sync::Mutex::default() };
+    let lanes = Lanes {
+        cluster: Arc::clone(&cluster),
+        seed: args.seed,
+        began,
+        limit: args.limit,
+        tally: std::sync::Mutex::default(),
+    };
     lanes.say(&format!("seed {}: {planned} faults for miner {}", args.seed, cluster.miner));
     let (load, stop) = (Load::default(), CancellationToken::new());
     let faults = async {
@@ -150,7 +159,8 @@ async fn reals(args: &RunArgs, dir: &Path, began: Instant) -> Result<Tally, CliE
     let layout = Layout::new(&dir, Pace { epoch: REAL_EPOCH, ..pace(args) }, &mark, true)?;
     let cluster = Box::pin(Cluster::start(layout)).await?;
     let limit = args.limit.saturating_mul(2);
-    let lanes = Lanes { cluster: Arc::clone(&cluster), seed: args.seed, began, limit, tally: std::sync::Mutex::default() };
+    let lanes =
+        Lanes { cluster: Arc::clone(&cluster), seed: args.seed, began, limit, tally: std::sync::Mutex::default() };
     lanes.say(&format!("{} sectors with real proofs for miner {}", args.real, cluster.miner));
     let load = Load::default();
     load.submit_once(&cluster, args.real).await?;

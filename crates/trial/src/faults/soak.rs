@@ -71,7 +71,8 @@ async fn one(seed: u64) -> Result<Shard, CliError> {
 
 fn report(dir: &Path, shards: &[Shard], injected: usize) -> anyhow::Result<()> {
     let clean = shards.iter().filter(|shard| shard.clean).count();
-    let mut text = format!("# Soak\n\n{injected} faults in {} shards, {clean} of them without a violation.\n", shards.len());
+    let mut text =
+        format!("# Soak\n\n{injected} faults in {} shards, {clean} of them without a violation.\n", shards.len());
     for shard in shards {
         text.push_str(&format!("\n## Seed {}\n\n```text\n{}\n```\n", shard.seed, shard.table));
     }

@@ -86,7 +86,12 @@ impl Tally {
             times.sort_unstable();
             let at = |share| percentile(&times, share).map_or_else(|| "-".to_owned(), shown);
             let (p50, p99) = (at(50), at(99));
-            lines.push(format!("{:>3}  {:<44} {:>8} {p50:>10} {p99:>10}", kind.number(), kind.name(), recoveries.len()));
+            lines.push(format!(
+                "{:>3}  {:<44} {:>8} {p50:>10} {p99:>10}",
+                kind.number(),
+                kind.name(),
+                recoveries.len()
+            ));
         }
         lines.push(format!("{} failpoints were died at", self.failpoints.len()));
         lines.extend(self.missed.iter().map(|(fault, why)| format!("not injected: {fault}: {why}")));
@@ -130,7 +135,14 @@ mod tests {
     use super::*;
 
     fn hit(recovery: Recovery) -> Hit {
-        Hit { target: "east-1".into(), held: "pc1 of f01000/1".into(), recovery, poisoned: Vec::new(), park: Vec::new(), ordered: Vec::new() }
+        Hit {
+            target: "east-1".into(),
+            held: "pc1 of f01000/1".into(),
+            recovery,
+            poisoned: Vec::new(),
+            park: Vec::new(),
+            ordered: Vec::new(),
+        }
     }
 
     #[test]

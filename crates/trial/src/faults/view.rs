@@ -145,7 +145,9 @@ impl View {
 impl Mirror {
     /// A claim may stand for a while after its stage is done elsewhere; then nobody waits for it.
     fn is_wanted(&self, held: &Held) -> bool {
-        self.sectors.get(&held.sector).is_some_and(|record| !is_done(record) && next_stages(record).contains(&held.stage))
+        self.sectors
+            .get(&held.sector)
+            .is_some_and(|record| !is_done(record) && next_stages(record).contains(&held.stage))
     }
 }
 

@@ -6,12 +6,7 @@ use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 
 use super::{Hit, Outcome, Recovery, ack_wait, busy_agent, goes_on, hit, missed, seconds, still_holds};
-use crate::faults::{
-    cluster::Cluster,
-    kind::Fault,
-    member::Role,
-    view::Held,
-};
+use crate::faults::{cluster::Cluster, kind::Fault, member::Role, view::Held};
 
 /// How long an agent may take to reach a failpoint.
 const REACHED_MAX: Duration = Duration::from_secs(25);

@@ -11,7 +11,8 @@ use rand_chacha::ChaCha8Rng;
 use streams::sector::SectorRecord;
 
 use super::{
-    Hit, LOOK_EVERY, Outcome, Recovery, TARGET_MAX, Turn, another_holds, hit, leader, lease_holder, missed, seconds, steps,
+    Hit, LOOK_EVERY, Outcome, Recovery, TARGET_MAX, Turn, another_holds, hit, leader, lease_holder, missed, seconds,
+    steps,
 };
 use crate::faults::{
     cluster::Cluster,
@@ -168,7 +169,7 @@ pub(super) async fn two_leaders(cluster: &Cluster, fault: &Fault) -> anyhow::Res
     };
     let former = lease_holder(cluster, LEASE).await?;
     // A frozen one wakes in the midst of what it did; one that is only cut off goes on and cannot know better.
-    let is_frozen = fault.turn % 2 == 0;
+    let is_frozen = fault.turn.is_multiple_of(2);
     if is_frozen {
         member.program().await.freeze()?;
     } else {

@@ -25,8 +25,9 @@ use crate::faults::{
 
 /// The place whose local store is small, where this machine lets it be.
 pub(in crate::faults) const SMALL: &str = "west";
-/// Codes with which a sector parks whose files are torn: attempts exhausted, or a failure that says so.
-const PARKED_FOR: [u16; 4] = [1, 2, 3, 4];
+/// Codes with which a sector may park whose files are torn, see coordinator/src/sector/park.rs: attempts exhausted, an
+/// agent asks, lost or to be made again after the pre-commit, another replica.
+const PARKED_FOR: [u16; 5] = [1001, 1002, 1003, 1004, 1006];
 const FULL_FOR: Duration = Duration::from_secs(3);
 /// The ballast is written in such pieces, and then byte by byte.
 const PIECES: [usize; 3] = [1 << 20, 1 << 12, 1];
@@ -76,8 +77,12 @@ fn fill(ballast: &Path) -> anyhow::Result<u64> {
 /// A file of a sector that is being sealed is cut short.
 pub(super) async fn torn(cluster: &Cluster, fault: &Fault, rng: &mut ChaCha8Rng) -> anyhow::Result<Outcome> {
     // Each file is torn in the state in which a later stage needs it.
-    const FILES: [(&str, &str); 4] =
-        [("pc1-done", "pc1.json"), ("pre-committed", "cache/p_aux"), ("pc1-done", "manifest.json"), ("ticketed", "staged")];
+    const FILES: [(&str, &str); 4] = [
+        ("pc1-done", "pc1.json"),
+        ("pre-committed", "cache/p_aux"),
+        ("pc1-done", "manifest.json"),
+        ("ticketed", "staged"),
+    ];
     let Some((state, file)) = fault.variant(&FILES) else { return missed("no file") };
     let found = super::until(TARGET_MAX, || {
         let mut sectors = cluster.view.sectors();
@@ -122,7 +127,7 @@ pub(super) async fn prover_fails(cluster: &Arc<Cluster>, fault: &Fault) -> anyho
     let mut hit_one = None;
     let was_played = super::until(TARGET_MAX * 2, || {
         let held = held_at(cluster, place).filter(|held| held.stage == stage);
-        hit_one = held.or(hit_one.take());
+        hit_one = held.or_else(|| hit_one.take());
         sign.exists().then_some(())
     });
     let was_played = was_played.await;

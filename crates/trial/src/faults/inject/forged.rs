@@ -23,14 +23,17 @@ const FORGER: &str = "mallory";
 
 /// A stale pointer, or an old result, once more.
 pub(super) async fn again(cluster: &Arc<Cluster>, fault: &Fault, rng: &mut ChaCha8Rng) -> anyhow::Result<Outcome> {
-    if fault.turn % 2 == 0 { stale_pointer(cluster).await } else { old_result(cluster, rng).await }
+    if fault.turn.is_multiple_of(2) { stale_pointer(cluster).await } else { old_result(cluster, rng).await }
 }
 
 /// A pointer to a stage that the sector has behind it.
 async fn stale_pointer(cluster: &Cluster) -> anyhow::Result<Outcome> {
     let found = until(TARGET_MAX, || {
         cluster.view.sectors().into_iter().find(|record| {
-            matches!(record.state, SectorState::PreCommitted { .. } | SectorState::SeedReady { .. } | SectorState::C1Done { .. })
+            matches!(
+                record.state,
+                SectorState::PreCommitted { .. } | SectorState::SeedReady { .. } | SectorState::C1Done { .. }
+            )
         })
     });
     let Some(record) = found.await else { return missed("no sector was far enough") };
@@ -110,7 +113,13 @@ async fn in_place(
     hit("RESULTS", format!("{held}, forged with {how}"), recovery)
 }
 
-async fn send(cluster: &Cluster, held: &Held, record: &SectorRecord, facts: Facts, claim: ClaimRef) -> anyhow::Result<()> {
+async fn send(
+    cluster: &Cluster,
+    held: &Held,
+    record: &SectorRecord,
+    facts: Facts,
+    claim: ClaimRef,
+) -> anyhow::Result<()> {
     let place = record.state.placement().map(|at| at.place.clone());
     let now = Timestamp(host::clock::Clock::now_unix_ms(&host::clock::SystemClock));
     let result = TaskResult {

@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 use rand_chacha::ChaCha8Rng;
 use streams::id::SectorId;
 
-use super::{Outcome, Recovery, Turn, ack_wait, busy_agent, coordinators, goes_on, hit, missed, seconds, steps, still_holds};
+use super::{
+    Outcome, Recovery, Turn, ack_wait, busy_agent, coordinators, goes_on, hit, missed, seconds, steps, still_holds,
+};
 use crate::faults::{
     cluster::Cluster,
     kind::Fault,
@@ -18,7 +20,7 @@ const LOSS_MAX: Duration = Duration::from_secs(15);
 
 /// Cuts an agent, or the leading coordinator, off the queue.
 pub(super) async fn partition(cluster: &Cluster, fault: &Fault, rng: &mut ChaCha8Rng) -> anyhow::Result<Outcome> {
-    if fault.turn % 3 == 0 {
+    if fault.turn.is_multiple_of(3) {
         let long = seconds(rng, 2.0..12.0);
         return coordinators::off_the_queue(cluster, long).await;
     }
@@ -110,7 +112,11 @@ mod tests {
     #[test]
     fn a_subject_names_its_sector() {
         let id: SectorId = "f01000/7".parse().unwrap();
-        for subject in [format!("res.east-1.{}", id.key()), format!("$KV.SECTORS.{}", id.key()), format!("seal.io.east.{}.c1", id.key())] {
+        for subject in [
+            format!("res.east-1.{}", id.key()),
+            format!("$KV.SECTORS.{}", id.key()),
+            format!("seal.io.east.{}.c1", id.key()),
+        ] {
             assert_eq!(sector_in(&subject), Some(id), "{subject}");
         }
         assert_eq!(sector_in("$JS.ACK.TASKS.io_east.1.2.3.4.0"), None);

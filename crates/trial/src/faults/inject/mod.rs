@@ -81,7 +81,14 @@ pub(super) enum Recovery {
 
 impl Hit {
     fn new(target: impl Into<String>, held: impl Into<String>, recovery: Recovery) -> Self {
-        Self { target: target.into(), held: held.into(), recovery, poisoned: Vec::new(), park: Vec::new(), ordered: Vec::new() }
+        Self {
+            target: target.into(),
+            held: held.into(),
+            recovery,
+            poisoned: Vec::new(),
+            park: Vec::new(),
+            ordered: Vec::new(),
+        }
     }
 }
 

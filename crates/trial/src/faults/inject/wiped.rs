@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use anyhow::Context as _;
 
-use super::{Hit, Outcome, Recovery, RECOVERY_MAX, missed, until};
+use super::{Hit, Outcome, RECOVERY_MAX, Recovery, missed, until};
 use crate::faults::{cluster::Cluster, member::Role, view::is_over};
 
 /// Everything in JetStream is gone; `coordinator rebuild` and everybody starts again.
