@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use futures::future::join_all;
 use streams::{
     id::{MinerId, SectorId},
     nats::{Nats, NatsConfig},
@@ -49,8 +50,10 @@ pub(super) struct Cluster {
     pub(super) nats: Nats,
     pub(super) view: View,
     pub(super) miner: MinerId,
-    /// Proxies, the mirror, the clock, the supervisor.
+    /// Proxies and the mirror: until the end.
     background: Mutex<JoinSet<()>>,
+    /// The clock and the supervisor: until the cluster is to stop.
+    drivers: Mutex<JoinSet<()>>,
 }
 
 /// Builds a cluster step by step.
@@ -110,15 +113,16 @@ impl Cluster {
             view: View::default(),
             miner: MinerId(0),
             background: Mutex::new(background),
+            drivers: Mutex::default(),
         };
         cluster.open().await?;
         cluster.name_miner(&coordinators).await?;
         let cluster = Arc::new(cluster);
-        let mut background = cluster.background.lock().await;
-        background.spawn(cluster.view.clone().follow(cluster.nats.clone()));
-        background.spawn(pass_time(Arc::clone(&cluster)));
-        background.spawn(supervise(Arc::clone(&cluster)));
-        drop(background);
+        cluster.background.lock().await.spawn(cluster.view.clone().follow(cluster.nats.clone()));
+        let mut drivers = cluster.drivers.lock().await;
+        drivers.spawn(pass_time(Arc::clone(&cluster)));
+        drivers.spawn(supervise(Arc::clone(&cluster)));
+        drop(drivers);
         for member in cluster.of(Role::Agent).chain(cluster.of(Role::Poster)) {
             member.program().await.start()?;
         }
@@ -202,13 +206,11 @@ impl Cluster {
     /// Stops everything, last started first. Returns what did not stop as it should.
     pub(super) async fn stop(&self) -> Vec<String> {
         let mut wrong = Vec::new();
-        // First the supervisor and the clock: nothing starts again.
-        self.background.lock().await.abort_all();
-        for member in self.members.iter().rev() {
-            let mut program = member.program().await;
-            if let Err(error) = program.stop().await {
-                wrong.push(format!("{error:#}"));
-            }
+        // First the supervisor: nothing starts again.
+        self.drivers.lock().await.shutdown().await;
+        let stopping = self.members.iter().map(|member| async { member.program().await.stop().await });
+        for stopped in join_all(stopping).await {
+            wrong.extend(stopped.err().map(|error| format!("{error:#}")));
         }
         // What is stored by now is written down before the queue goes.
         if let Err(error) = self.recorder.lock().await.stop().await {
@@ -220,6 +222,7 @@ impl Cluster {
         if let Err(error) = self.server.lock().await.stop().await {
             wrong.push(format!("stop nats-server: {error}"));
         }
+        self.background.lock().await.shutdown().await;
         wrong
     }
 }

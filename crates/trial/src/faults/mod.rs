@@ -103,10 +103,10 @@ struct RunArgs {
     #[arg(long, default_value_t = 3)]
     real: usize,
     /// Sectors on their way at a time
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 16)]
     in_flight: usize,
     /// Time between epochs
-    #[arg(long, default_value = "300ms", value_parser = humantime::parse_duration)]
+    #[arg(long, default_value = "800ms", value_parser = humantime::parse_duration)]
     epoch: Duration,
     /// Begin no further fault after this time
     #[arg(long, default_value = "9m", value_parser = humantime::parse_duration)]
