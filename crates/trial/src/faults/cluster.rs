@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -13,7 +13,6 @@ use futures::future::join_all;
 use streams::{
     id::{MinerId, SectorId},
     nats::{Nats, NatsConfig},
-    server::{ServerOptions, ServerProcess},
 };
 use tokio::{
     sync::{Mutex, RwLock},
@@ -28,6 +27,7 @@ use super::{
     member::{Member, Role},
     node::{Gateway, Node},
     program::{Program, Spec},
+    servers::Servers,
     view::View,
 };
 
@@ -41,7 +41,7 @@ pub(super) struct Cluster {
     pub(super) layout: Layout,
     pub(super) diary: Arc<Diary>,
     pub(super) members: Vec<Arc<Member>>,
-    pub(super) server: Mutex<ServerProcess>,
+    pub(super) servers: Mutex<Servers>,
     pub(super) devnet: Mutex<Program>,
     recorder: Mutex<Program>,
     pub(super) node: Node,
@@ -60,7 +60,7 @@ pub(super) struct Cluster {
 struct Builder {
     layout: Layout,
     background: JoinSet<()>,
-    server: SocketAddr,
+    servers: Vec<SocketAddr>,
     chain: String,
     members: Vec<Arc<Member>>,
     diary: Arc<Diary>,
@@ -72,20 +72,13 @@ impl Cluster {
     /// Starts everything and makes a miner.
     pub(super) async fn start(layout: Layout) -> anyhow::Result<Arc<Self>> {
         layout.create()?;
-        let options = ServerOptions {
-            dir: layout.nats_dir(),
-            host: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            port: None,
-            die_with_parent: false,
-        };
-        let server = ServerProcess::start(options).await.context("start nats-server")?;
-        let address = server.url().trim_start_matches("nats://").parse().context("read nats-server's address")?;
         let diary = Arc::new(Diary::begin(&layout.evidence(), &format!("faults {}", layout.mark), &layout.pace)?);
+        let servers = Servers::one(&layout.nats_dir(), &diary).await?;
         let (devnet, chain) = start_devnet(&layout, &diary).await?;
         let mut builder = Builder {
             layout: layout.clone(),
             background: JoinSet::new(),
-            server: address,
+            servers: servers.addresses()?,
             chain,
             members: Vec::new(),
             diary: Arc::clone(&diary),
@@ -95,8 +88,8 @@ impl Cluster {
         builder.agents().await?;
         let Builder { background, members, chain, coordinators, .. } = builder;
 
-        let nats = connect(server.url()).await?;
-        let mut recorder = evidence::recorder(&layout, server.url(), &diary);
+        let nats = connect(&servers.url()).await?;
+        let mut recorder = evidence::recorder(&layout, &servers.url(), &diary);
         if evidence::is_kept(&layout) {
             recorder.start()?;
         }
@@ -105,7 +98,7 @@ impl Cluster {
             layout,
             diary,
             members,
-            server: Mutex::new(server),
+            servers: Mutex::new(servers),
             devnet: Mutex::new(devnet),
             recorder: Mutex::new(recorder),
             clock: RwLock::default(),
@@ -219,8 +212,8 @@ impl Cluster {
         if let Err(error) = self.devnet.lock().await.stop().await {
             wrong.push(format!("{error:#}"));
         }
-        if let Err(error) = self.server.lock().await.stop().await {
-            wrong.push(format!("stop nats-server: {error}"));
+        if let Err(error) = self.servers.lock().await.stop().await {
+            wrong.push(format!("{error:#}"));
         }
         self.background.lock().await.shutdown().await;
         wrong
@@ -230,7 +223,7 @@ impl Cluster {
 impl Builder {
     async fn link(&mut self) -> anyhow::Result<Link> {
         let (link, listener) = Link::open().await?;
-        self.background.spawn(link.clone().serve(listener, vec![self.server]));
+        self.background.spawn(link.clone().serve(listener, self.servers.clone()));
         Ok(link)
     }
 
@@ -258,7 +251,7 @@ impl Builder {
     }
 
     async fn coordinators_and_posters(&mut self) -> anyhow::Result<()> {
-        let direct = format!("nats://{}", self.server);
+        let direct = self.servers.iter().map(|at| format!("nats://{at}")).collect::<Vec<_>>().join(",");
         let person = Endpoints { nats: direct, chain: self.chain.clone(), port: layout::free_port()? };
         self.layout.configure_coordinator("person", &person, None)?;
         self.coordinators.push(("person".to_owned(), person));

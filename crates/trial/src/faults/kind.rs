@@ -123,16 +123,9 @@ impl Kind {
     /// Who carries it out: faults of one lane follow each other, lanes run beside each other.
     pub(super) const fn lane(self) -> Lane {
         match self {
-            Self::AgentKilled
-            | Self::AgentFrozen
-            | Self::Partition
-            | Self::BadLine
-            | Self::MessageLost
-            | Self::Duplicate
-            | Self::StoreFull
-            | Self::TornFile
-            | Self::ProverFails
-            | Self::Forged => Lane::Agents,
+            Self::AgentKilled | Self::AgentFrozen | Self::Partition | Self::BadLine => Lane::Agents,
+            Self::MessageLost | Self::Duplicate | Self::Forged => Lane::Messages,
+            Self::StoreFull | Self::TornFile | Self::ProverFails => Lane::Files,
             Self::CoordinatorKilled | Self::NodeLies | Self::PushLost | Self::TwoLeaders => Lane::Coordinators,
             Self::PosterKilled => Lane::Posters,
             Self::ServerKilled | Self::Reorg | Self::Purged => Lane::Surroundings,
@@ -151,6 +144,8 @@ impl fmt::Display for Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Lane {
     Agents,
+    Messages,
+    Files,
     Coordinators,
     Posters,
     Surroundings,

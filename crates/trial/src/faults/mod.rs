@@ -31,6 +31,7 @@ mod program;
 mod recovery;
 mod run;
 mod script;
+mod servers;
 mod small;
 mod soak;
 mod tally;

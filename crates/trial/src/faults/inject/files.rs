@@ -13,7 +13,7 @@ use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha8Rng;
 use streams::{id::SectorId, stage::Stage};
 
-use super::{Hit, LOOK_EVERY, Outcome, Recovery, TARGET_MAX, goes_on, hit, missed, steps};
+use super::{Hit, LOOK_EVERY, Outcome, Recovery, TARGET_MAX, goes_on, hit, missed};
 use crate::faults::{
     cluster::Cluster,
     kind::Fault,
@@ -96,9 +96,10 @@ pub(super) async fn torn(cluster: &Cluster, fault: &Fault, rng: &mut ChaCha8Rng)
     let Some((record, path)) = found.await else { return missed(format!("no sector was {state} with its {file}")) };
     let torn = File::options().write(true).open(&path).and_then(|torn| torn.set_len(7));
     torn.with_context(|| format!("tear {}", path.display()))?;
-    let recovery = steps(cluster, record.id, record.seq).await;
     let held = format!("{file} of {}, {state}", record.id);
-    Ok(Outcome::Hit(Hit { poisoned: vec![record.id], park: PARKED_FOR.to_vec(), ..Hit::new("store", held, recovery) }))
+    // Whether it parks or is sealed again is judged at the end.
+    let hit = Hit::new("store", held, Recovery::Nothing);
+    Ok(Outcome::Hit(Hit { poisoned: vec![record.id], park: PARKED_FOR.to_vec(), ..hit }))
 }
 
 fn sector_dir(cluster: &Cluster, place: &str, sector: SectorId) -> PathBuf {

@@ -14,7 +14,7 @@ use streams::{
     subject::{ResultSubject, TaskSubject, Whither},
 };
 
-use super::{Outcome, Recovery, TARGET_MAX, busy_agent, hit, missed, steps, until};
+use super::{Outcome, Recovery, TARGET_MAX, busy_agent, hit, missed, until};
 use crate::faults::{cluster::Cluster, kind::Fault, member::Role, view::Held};
 
 /// What forged facts hold: no record may ever show it.
@@ -44,8 +44,7 @@ async fn stale_pointer(cluster: &Cluster) -> anyhow::Result<Outcome> {
     if published == Published::AlreadyQueued {
         return missed("it was open already");
     }
-    let recovery = steps(cluster, record.id, record.seq).await;
-    hit("TASKS", format!("{subject}, while it is {}", record.state.name()), recovery)
+    hit("TASKS", format!("{subject}, while it is {}", record.state.name()), Recovery::Nothing)
 }
 
 /// A result that was taken long ago is published again, byte by byte.
@@ -109,8 +108,7 @@ async fn in_place(
         incarnation: held.claim.incarnation,
     };
     send(cluster, &held, &record, facts, twist(claim)).await?;
-    let recovery = steps(cluster, record.id, record.seq).await;
-    hit("RESULTS", format!("{held}, forged with {how}"), recovery)
+    hit("RESULTS", format!("{held}, forged with {how}"), Recovery::Nothing)
 }
 
 async fn send(
@@ -138,13 +136,11 @@ async fn send(
 /// Bytes that are no result.
 async fn nonsense(cluster: &Cluster, rng: &mut ChaCha8Rng) -> anyhow::Result<Outcome> {
     let Some((_, _turn, held)) = busy_agent(cluster, None, rng).await else { return missed("no agent was at work") };
-    let seq = cluster.view.sector(held.sector).map_or(0, |record| record.seq);
     let subject = ResultSubject { agent: FORGER.parse().context("a forger's name")?, sector: held.sector };
     for bytes in [&b"\xff\x00{"[..], b"{}", b"{\"v\":1,\"sector\":7}", b"{\"v\":99}"] {
         publish(cluster, subject.to_string(), bytes.to_vec()).await?;
     }
-    let recovery = steps(cluster, held.sector, seq).await;
-    hit("RESULTS", format!("{held}, bytes that are no result"), recovery)
+    hit("RESULTS", format!("{held}, bytes that are no result"), Recovery::Nothing)
 }
 
 /// A proof that verifies, for another sector.
@@ -170,8 +166,7 @@ async fn proof_of_another(cluster: &Cluster) -> anyhow::Result<Outcome> {
         incarnation: held.claim.incarnation,
     };
     send(cluster, &held, &record, Facts::C2 { proof }, claim).await?;
-    let recovery = steps(cluster, record.id, record.seq).await;
-    hit("RESULTS", format!("{held}, with a proof of another sector"), recovery)
+    hit("RESULTS", format!("{held}, with a proof of another sector"), Recovery::Nothing)
 }
 
 /// Whether a record believes something forged.

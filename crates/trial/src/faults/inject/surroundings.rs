@@ -22,11 +22,11 @@ fn any_held(cluster: &Cluster) -> Option<Held> {
 /// SIGKILL of the server while tasks are out; it comes back after a moment, with its store.
 pub(super) async fn kill_server(cluster: &Cluster, rng: &mut ChaCha8Rng) -> anyhow::Result<Outcome> {
     let Some(held) = super::until(TARGET_MAX, || any_held(cluster)).await else { return missed("no task was out") };
-    let mut server = cluster.server.lock().await;
-    server.kill9().await.context("kill nats-server")?;
+    let mut servers = cluster.servers.lock().await;
+    servers.kill(0).await?;
     tokio::time::sleep(seconds(rng, 0.0..1.5)).await;
-    server.restart().await.context("start nats-server again")?;
-    drop(server);
+    servers.restart().await?;
+    drop(servers);
     let began = Instant::now();
     match goes_on(cluster, &held).await {
         Recovery::Never => hit("nats-server", held.to_string(), Recovery::Never),

@@ -19,15 +19,17 @@ pub(super) async fn wipe(cluster: &Arc<Cluster>) -> anyhow::Result<Outcome> {
         turns.push(member.take().await);
     }
     let began = Instant::now();
-    let mut server = cluster.server.lock().await;
-    server.kill9().await.context("kill nats-server")?;
+    let mut servers = cluster.servers.lock().await;
+    servers.kill_all().await?;
     for member in cluster.of(Role::Coordinator) {
         member.program().await.stop().await?;
     }
-    let store = cluster.layout.nats_dir().join("store");
-    host::durable::remove_dir_all(&store).context("wipe JetStream's store")?;
-    server.restart().await.context("start nats-server with nothing")?;
-    drop(server);
+    for index in 1..=servers.count() {
+        let store = cluster.layout.nats_dir().join(index.to_string()).join("store");
+        host::durable::remove_dir_all(&store).context("wipe JetStream's store")?;
+    }
+    servers.restart().await?;
+    drop(servers);
     cluster.view.forget();
     let said = cluster.coordinator(&["rebuild"]).await?;
     tracing::info!("{}", said.trim());
