@@ -51,7 +51,8 @@ fn main() {
     }
 }
 
-/// A sector's rows: each stage beside the library, and what is left when stages and epochs are taken away.
+/// A sector's rows: each stage beside the library, and what is left when stages, waits for a slot or for cores, and
+/// epochs are taken away.
 fn rows_of(split: &Value, direct: &BTreeMap<String, f64>) -> Vec<Value> {
     let sector = split["sector"].as_str().unwrap();
     let seconds = |value: &Value| value.as_f64().unwrap() / 1000.0;
@@ -69,7 +70,13 @@ fn rows_of(split: &Value, direct: &BTreeMap<String, f64>) -> Vec<Value> {
         }));
     }
     let total = seconds(&split["total_ms"]);
-    let rest = total - library - waited - seconds(&split["epochs_ms"]);
+    // Seals run nicer than window PoSts: while one is made, a stage waits for its cores.
+    let yielded = seconds(&split["yielded_ms"]);
+    let rest = total - library - waited - yielded - seconds(&split["epochs_ms"]);
+    rows.push(json!({
+        "name": format!("road {sector} cores yielded to window PoSts"), "value": yielded, "unit": "s",
+        "ratio_to": "submit to proving", "ratio": yielded / total,
+    }));
     rows.push(json!({
         "name": format!("road {sector} submit to proving"), "value": total, "unit": "s",
         "ratio_to": "its stages called directly", "ratio": total / library,

@@ -8,7 +8,11 @@
 //! the head if nobody else does, and waits for the lease. Two that believe they lead do no harm, since every record
 //! and every outbox key is written by compare-and-set.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use chain::{
     ChainApi,
@@ -35,7 +39,9 @@ use tokio::sync::watch;
 use crate::{
     config::Config,
     head,
+    incarnation::Lives,
     leader::Leader,
+    memory::MemoryFile,
     miners::Miners,
     pieces::{Listener, Pieces, Unseals},
 };
@@ -80,10 +86,12 @@ pub(crate) struct App {
     config: Config,
     policy: NetworkPolicy,
     network: String,
+    lives: Lives,
     miners: Arc<Miners>,
     unseals: Arc<Unseals>,
     listener: Listener,
     lock: FileLock,
+    data: PathBuf,
 }
 
 impl App {
@@ -99,34 +107,30 @@ impl App {
         let listener = Listener::bind(config.http.listen, advertise, pieces, Arc::clone(&unseals)).await?;
 
         let nats = connect(&config, "coordinator").await?;
-        let layout = LayoutOptions { replicas: config.queue.replicas, ack_wait: config.queue.ack_wait };
-        for drift in ensure(&nats, &layout).await.map_err(|e| unavailable("create streams and buckets", e))? {
-            tracing::warn!("{drift}");
-        }
-
         let (chain, network) = open_chain(&config).await?;
+        let lives = lives(&nats, data, &network, &clock)?;
+        // Before anything is created: an empty layout would look like a new queue.
+        lives.refuse_lost().await?;
+        create_layout(&nats, &config).await?;
+        lives.check().await.map_err(|error| lives.told(error))?;
         let policy = policy_of(&config, &network)?;
         prover::params::refuse_devnet_parameters(&network.name).map_err(|e| {
             CliError::new(Exit::Refused, "proof parameters")
                 .because(e)
                 .hint("fetch the published parameters into another folder and name it in FIL_PROOFS_PARAMETER_CACHE")
         })?;
-        let sender = SenderConfig {
-            gas_limit_percent: config.gas.over_estimation_percent,
-            max_fee: config.gas.max_fee.clone(),
-            confidence: config.confidence.unwrap_or(policy.message_confidence),
-            finality: policy.finality,
-        };
+        let sender = sender_config(&config, &policy);
         let miners = Miners::open(nats.clone(), Arc::clone(&chain), Arc::clone(&clock), &config, sender, data).await?;
         let miners = Arc::new(miners);
         let network = network.name;
         tracing::info!(network, miners = miners.all().len(), http = listener.base(), "coordinator is ready");
-        Ok(Self { nats, chain, clock, config, policy, network, miners, unseals, listener, lock })
+        let data = data.to_owned();
+        Ok(Self { nats, chain, clock, config, policy, network, lives, miners, unseals, listener, lock, data })
     }
 
     /// Starts everything as tasks.
     pub(crate) fn spawn(self, tasks: &Tasks, verifier: Arc<dyn Verifier>) {
-        let Self { nats, chain, clock, config, policy, network, miners, unseals, listener, lock } = self;
+        let Self { nats, chain, clock, config, policy, network, lives, miners, unseals, listener, lock, data } = self;
         let (heads, head) = watch::channel(None);
         let holder = format!("coordinator-{}", uuid::Uuid::new_v4().simple());
         let base = listener.base().to_owned();
@@ -144,13 +148,58 @@ impl App {
             let ids = miners.ids();
             async move { Ok(follow(&nats, chain, ids, &config, clock, &token).await?) }
         });
-        let leader =
-            Leader { nats, chain, clock, config, policy, network, miners, unseals, head, base, holder, verifier };
+        let leader = Leader {
+            nats,
+            chain,
+            clock,
+            config,
+            policy,
+            network,
+            lives,
+            miners,
+            unseals,
+            head,
+            base,
+            holder,
+            verifier,
+            data,
+        };
         tasks.spawn("leader", leader.run(tasks.clone()));
     }
 }
 
-fn own(data: &Path) -> Result<FileLock, CliError> {
+/// What the data folder remembers of the queue.
+pub(crate) fn lives(
+    nats: &Nats,
+    data: &Path,
+    network: &NetworkParams,
+    clock: &Arc<dyn Clock>,
+) -> Result<Lives, CliError> {
+    let memory = Arc::new(MemoryFile::open(data)?);
+    Ok(Lives { nats: nats.clone(), memory, network: network.name.clone(), clock: Arc::clone(clock) })
+}
+
+/// Creates streams, buckets and consumers that are not there.
+pub(crate) async fn create_layout(nats: &Nats, config: &Config) -> Result<(), CliError> {
+    let layout = LayoutOptions { replicas: config.queue.replicas, ack_wait: config.queue.ack_wait };
+    for drift in ensure(nats, &layout).await.map_err(|e| unavailable("create streams and buckets", e))? {
+        tracing::warn!("{drift}");
+    }
+    Ok(())
+}
+
+/// How messages are priced and believed.
+pub(crate) fn sender_config(config: &Config, policy: &NetworkPolicy) -> SenderConfig {
+    SenderConfig {
+        gas_limit_percent: config.gas.over_estimation_percent,
+        max_fee: config.gas.max_fee.clone(),
+        confidence: config.confidence.unwrap_or(policy.message_confidence),
+        finality: policy.finality,
+    }
+}
+
+/// Takes the data folder for this process alone.
+pub(crate) fn own(data: &Path) -> Result<FileLock, CliError> {
     host::durable::create_dir_all(data)
         .map_err(|e| CliError::new(Exit::Io, format!("create {}", data.display())).because(e))?;
     let lock = data.join("lock");
@@ -161,7 +210,7 @@ fn own(data: &Path) -> Result<FileLock, CliError> {
     })
 }
 
-async fn open_chain(config: &Config) -> Result<(Arc<dyn ChainApi>, NetworkParams), CliError> {
+pub(crate) async fn open_chain(config: &Config) -> Result<(Arc<dyn ChainApi>, NetworkParams), CliError> {
     let node = NodeConfig {
         endpoint: config.chain.api.clone(),
         token_file: config.chain.token_file.clone(),
@@ -180,7 +229,7 @@ async fn open_chain(config: &Config) -> Result<(Arc<dyn ChainApi>, NetworkParams
 }
 
 /// The rules of the network: our row, what the node itself says, what a person overrides.
-fn policy_of(config: &Config, network: &NetworkParams) -> Result<NetworkPolicy, CliError> {
+pub(crate) fn policy_of(config: &Config, network: &NetworkParams) -> Result<NetworkPolicy, CliError> {
     let row = NetworkPolicy::for_network(&network.name);
     let overridden = config.policy != chain::policy::PolicyOverride::default();
     let row = match row {

@@ -1,12 +1,12 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use chain::key::KeyKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use host::{output::Format, telemetry::LogFormat};
 use streams::{
-    id::{MinerId, SectorId},
+    id::{AgentId, MinerId, SectorId},
     proof::SealProof,
 };
 
@@ -63,8 +63,61 @@ pub(crate) enum Command {
     /// Local keys.
     #[command(subcommand)]
     Keys(Keys),
+    /// Bring a lost queue back from what stores hold and the chain says. No coordinator may lead meanwhile.
+    Rebuild(Rebuild),
+    /// Copies of the queue's state.
+    #[command(subcommand)]
+    Backup(Backup),
+    /// Put a backup in the place of a lost queue, then rebuild what was done since. No coordinator may lead meanwhile.
+    Restore(Restore),
     /// Run the whole system on this machine, on an embedded chain.
     Dev(dev::Args),
+}
+
+/// `coordinator rebuild`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Rebuild {
+    /// Say what would be done, and write nothing but empty streams where they are missing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Go on without this agent, whatever its stores hold; may be given several times.
+    #[arg(long, value_name = "AGENT")]
+    pub(crate) without: Vec<AgentId>,
+    /// How long agents may take to be heard.
+    #[arg(long, default_value = "60s", value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) wait: Duration,
+    /// How long messages that were sent before may wait in the node's pool.
+    #[arg(long, default_value = "10m", value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) pool_wait: Duration,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// `coordinator restore`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Restore {
+    /// The backup's folder: see `coordinator backup list`.
+    pub(crate) dir: PathBuf,
+    /// Remove what the queue holds now.
+    #[arg(long)]
+    pub(crate) replace: bool,
+    #[command(flatten)]
+    pub(crate) rebuild: Rebuild,
+}
+
+/// `coordinator backup …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Backup {
+    /// Take one now.
+    Now {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Those there are, oldest first.
+    List {
+        #[command(flatten)]
+        output: Output,
+    },
 }
 
 /// The form of the answer.

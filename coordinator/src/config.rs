@@ -34,6 +34,7 @@ pub(crate) struct Config {
     pub(crate) batch: BatchSection,
     pub(crate) gas: GasSection,
     pub(crate) sector: SectorSection,
+    pub(crate) backup: BackupSection,
     /// Epochs after which a landed message is believed; the network's row when absent.
     pub(crate) confidence: Option<Epoch>,
     #[serde(with = "host::duration")]
@@ -53,6 +54,7 @@ impl Default for Config {
             batch: BatchSection::default(),
             gas: GasSection::default(),
             sector: SectorSection::default(),
+            backup: BackupSection::default(),
             confidence: None,
             reconcile_interval: Duration::from_secs(60),
             policy: PolicyOverride::default(),
@@ -186,6 +188,24 @@ impl Default for SectorSection {
     }
 }
 
+/// Copies of the queue's state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct BackupSection {
+    /// Zero turns them off.
+    #[serde(with = "host::duration")]
+    pub(crate) every: Duration,
+    /// The folder `backups` of the data folder when absent.
+    pub(crate) dir: Option<PathBuf>,
+    pub(crate) keep: usize,
+}
+
+impl Default for BackupSection {
+    fn default() -> Self {
+        Self { every: Duration::from_secs(3_600), dir: None, keep: 48 }
+    }
+}
+
 /// Epochs of a day on mainnet, the unit storage is sold in.
 const EPOCHS_IN_DAY: Epoch = 2_880;
 
@@ -215,6 +235,9 @@ fn check(config: &Config) -> Result<(), CliError> {
     if !(1..=5).contains(&config.queue.replicas) {
         return Err(wrong(format!("queue.replicas = {}", config.queue.replicas))
             .hint("1 on a single nats-server, 3 or 5 on a cluster"));
+    }
+    if config.backup.keep == 0 {
+        return Err(wrong("backup.keep = 0".to_owned()).hint("to make no backups, say backup.every = \"0s\""));
     }
     if config.sector.attempts_max == 0 {
         return Err(wrong("sector.attempts_max = 0".to_owned()).hint("one attempt is the least"));
@@ -246,6 +269,7 @@ impl Config {
         };
         root(&mut self.chain.token_file);
         root(&mut self.sender.key_file);
+        root(&mut self.backup.dir);
         for miner in &mut self.miners {
             root(&mut miner.pre_commit_key_file);
             root(&mut miner.prove_commit_key_file);
@@ -275,6 +299,7 @@ mod tests {
         assert!(all.sender.key_file.take().is_some() && all.chain.token_file.take().is_some());
         assert_eq!(all.miners.drain(..).count(), 1);
         all.http.advertise = None;
+        assert!(all.backup.dir.take().is_some());
         all.confidence = None;
         all.sector.life_epochs = None;
         all.policy = PolicyOverride::default();
@@ -290,6 +315,7 @@ mod tests {
             ("[queue]\nack_wait = 60", "ack_wait"),
             ("[queue]\nreplicas = 0", "queue.replicas"),
             ("[sector]\nattempts_max = 0", "attempts_max"),
+            ("[backup]\nkeep = 0", "backup.keep"),
             ("[gas]\nover_estimation_percent = 90", "over_estimation_percent"),
             ("[[miners]]\nid = \"f0x\"", "f0x"),
             ("[[miners]]\nid = \"f01000\"\n[[miners]]\nid = \"t01000\"", "f01000 is named twice"),

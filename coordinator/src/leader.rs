@@ -1,6 +1,6 @@
 //! Leads while it holds the lease, and waits for it otherwise.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use chain::{ChainApi, policy::NetworkPolicy};
@@ -11,10 +11,12 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    backup::Backups,
     config::Config,
     control::Control,
     driver::{Driver, NOTES_MAX, Notes},
     head::Head,
+    incarnation::{LifeError, Lives},
     miners::Miners,
     numbers::Numbers,
     onchain::{Batcher, Carrier, Waits},
@@ -30,9 +32,9 @@ use crate::{
 };
 
 /// The lease's key.
-const LEASE: &str = "coordinator";
+pub(crate) const LEASE: &str = "coordinator";
 /// A leader that died is replaced after this.
-const LEASE_TTL: Duration = Duration::from_secs(15);
+pub(crate) const LEASE_TTL: Duration = Duration::from_secs(15);
 /// How often it is renewed, and how often a standby looks.
 const LEASE_LOOK: Duration = Duration::from_secs(3);
 /// How long the tasks of a leader may take to end when it stops to lead.
@@ -46,12 +48,15 @@ pub(crate) struct Leader {
     pub(crate) config: Config,
     pub(crate) policy: NetworkPolicy,
     pub(crate) network: String,
+    pub(crate) lives: Lives,
     pub(crate) miners: Arc<Miners>,
     pub(crate) unseals: Arc<Unseals>,
     pub(crate) head: Head,
     pub(crate) base: String,
     pub(crate) holder: String,
     pub(crate) verifier: Arc<dyn Verifier>,
+    /// The data folder.
+    pub(crate) data: PathBuf,
 }
 
 impl Leader {
@@ -59,7 +64,12 @@ impl Leader {
     pub(crate) async fn run(self, service: Tasks) -> anyhow::Result<()> {
         let cancel = service.token();
         let mut told = false;
+        let mut refused = String::new();
         while !cancel.is_cancelled() {
+            if !self.may_lead(&mut refused).await {
+                pause(LEASE_LOOK, &cancel).await;
+                continue;
+            }
             match Lease::try_take(&self.nats, LEASE, &self.holder, LEASE_TTL).await {
                 Ok(Some(lease)) => {
                     told = false;
@@ -79,6 +89,28 @@ impl Leader {
             pause(LEASE_LOOK, &cancel).await;
         }
         Ok(())
+    }
+
+    /// Whether the queue is the one that is known. Why it is not is said once.
+    async fn may_lead(&self, refused: &mut String) -> bool {
+        let error = match self.lives.check().await {
+            Ok(_) => {
+                refused.clear();
+                return true;
+            }
+            Err(error) => error,
+        };
+        let hint = match &error {
+            LifeError::Lost(lost) => lost.hint(&self.lives.memory),
+            LifeError::Queue(error) => error.hint().unwrap_or_default(),
+            LifeError::Memory(_) => String::new(),
+        };
+        let words = host::exit::chain(&error);
+        if *refused != words {
+            tracing::error!(hint, "not leading: {words}");
+            *refused = words;
+        }
+        false
     }
 
     async fn lead(&self, lease: Arc<Lease>, cancel: &CancellationToken) -> anyhow::Result<()> {
@@ -103,6 +135,8 @@ impl Leader {
     }
 
     async fn start(&self, tasks: &Tasks, lease: &Arc<Lease>) -> anyhow::Result<()> {
+        // Again, now that the lease is ours: a rebuild held it until it was done.
+        let incarnation = self.lives.check().await?;
         for sender in self.miners.senders() {
             sender.take_over().await?;
         }
@@ -121,10 +155,13 @@ impl Leader {
             policy: self.policy.clone(),
             life: self.config.sector.life(),
             lease: Arc::clone(lease),
+            refused_once: std::sync::Mutex::default(),
         });
         let tickets = Tickets { driver: driver.clone(), chain: Arc::clone(&self.chain), policy: self.policy.clone() };
-        let numbers = Numbers::open(&self.nats, Arc::clone(&self.chain)).await?;
-        let submission = Submission { driver: driver.clone(), numbers, miners: Arc::clone(&self.miners) };
+        let memory = Arc::clone(&self.lives.memory);
+        let numbers = Numbers::open(&self.nats, Arc::clone(&self.chain), memory).await?;
+        let submission = Submission { driver: driver.clone(), numbers, miners: Arc::clone(&self.miners), incarnation };
+        tasks.spawn("life of the queue", self.lives.clone().keep(incarnation, tasks.token()));
         let unsealing = Unsealing {
             nats: self.nats.clone(),
             registry,
@@ -136,6 +173,9 @@ impl Leader {
         tasks.spawn("waits", waits.run(tasks.token()));
         let batcher = Batcher::new(carrier, offers_rx, self.config.batch.clone());
         tasks.spawn("batcher", batcher.run(tasks.token()));
+        if let Some(backups) = Backups::of(&self.nats, &self.config.backup, &self.data, &self.lives) {
+            tasks.spawn("backups", backups.run(tasks.token()));
+        }
         let results = Results::open(&self.nats, driver.clone(), judge, Arc::clone(&self.unseals)).await?;
         tasks.spawn("results", results.run(tasks.token()));
         let reconciler = Reconciler {
@@ -164,7 +204,7 @@ impl Leader {
 }
 
 /// Renews the lease until it is lost. One renewal that fails is not the end: the lease outlives several.
-async fn until_lost(lease: &Lease) {
+pub(crate) async fn until_lost(lease: &Lease) {
     while lease.is_held() {
         tokio::time::sleep(LEASE_LOOK).await;
         match lease.renew().await {

@@ -4,12 +4,14 @@
 //!
 //! ```text
 //! wire up, talk to people   main  cli  config  app  leader  command/  view/  dev/
+//! outlive the queue         memory  incarnation  rebuild/  backup/
 //! do I/O                    registry  driver  results  verify  reconciler  numbers  tickets  submission  unsealing
 //!                           onchain/  head  miners  miner_create  control  pieces/
 //! decide                    sector/  batch  packing
 //! ```
 
 mod app;
+mod backup;
 mod batch;
 mod cli;
 mod command;
@@ -18,13 +20,16 @@ mod control;
 mod dev;
 mod driver;
 mod head;
+mod incarnation;
 mod leader;
+mod memory;
 mod miner_create;
 mod miners;
 mod numbers;
 mod onchain;
 mod packing;
 mod pieces;
+mod rebuild;
 mod reconciler;
 mod registry;
 mod results;

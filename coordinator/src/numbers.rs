@@ -1,11 +1,13 @@
 //! Sector numbers: each is given once, ever.
 //!
 //! A key in `NUMBERS` is only ever created, so two coordinators, or one that was restored from a backup beside one that
-//! was not, cannot give the same number; and the miner actor is asked whether it knows the number already.
+//! was not, cannot give the same number; and the miner actor is asked whether it knows the number already. The data
+//! folder remembers a number before it is given, so that a queue that was lost cannot have one given again.
 
 use std::sync::Arc;
 
 use chain::ChainApi;
+use host::failpoint;
 use streams::{
     error::QueueError,
     id::{MinerId, SectorId, SectorNumber, Timestamp},
@@ -13,6 +15,8 @@ use streams::{
     nats::Nats,
     records::NumberGiven,
 };
+
+use crate::memory::{MemoryError, MemoryFile};
 
 /// How many numbers in a row may be found taken before something is wrong.
 const TAKEN_MAX: u32 = 100_000;
@@ -26,6 +30,8 @@ pub(crate) enum NumberError {
     Queue(#[from] QueueError),
     #[error("ask whether a sector number is taken")]
     Chain(#[from] chain::ChainError),
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
 }
 
 /// Gives numbers.
@@ -33,11 +39,16 @@ pub(crate) enum NumberError {
 pub(crate) struct Numbers {
     given: Bucket<NumberGiven>,
     chain: Arc<dyn ChainApi>,
+    memory: Arc<MemoryFile>,
 }
 
 impl Numbers {
-    pub(crate) async fn open(nats: &Nats, chain: Arc<dyn ChainApi>) -> Result<Self, QueueError> {
-        Ok(Self { given: Bucket::open(nats, BucketName::Numbers).await?, chain })
+    pub(crate) async fn open(
+        nats: &Nats,
+        chain: Arc<dyn ChainApi>,
+        memory: Arc<MemoryFile>,
+    ) -> Result<Self, QueueError> {
+        Ok(Self { given: Bucket::open(nats, BucketName::Numbers).await?, chain, memory })
     }
 
     /// Gives `count` new numbers of a miner, ascending.
@@ -55,8 +66,13 @@ impl Numbers {
                 taken += 1;
                 continue;
             }
+            self.memory.reserve(miner, id.number)?;
+            failpoint!("coordinator.numbers.remembered");
             match self.given.create(&id.key(), &NumberGiven { at }).await {
-                Ok(_) => given.push(id),
+                Ok(_) => {
+                    given.push(id);
+                    failpoint!("coordinator.numbers.given");
+                }
                 Err(CasError::Lost { .. }) => taken += 1,
                 Err(CasError::Queue(error)) => return Err(error.into()),
             }

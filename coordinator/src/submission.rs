@@ -59,6 +59,8 @@ pub(crate) struct Submission {
     pub(crate) driver: Driver,
     pub(crate) numbers: Numbers,
     pub(crate) miners: Arc<Miners>,
+    /// The life of the queue that new sectors belong to.
+    pub(crate) incarnation: Incarnation,
 }
 
 impl Submission {
@@ -80,7 +82,7 @@ impl Submission {
         for (id, pieces) in ids.into_iter().zip(contents) {
             let record = SectorRecord {
                 id,
-                incarnation: Incarnation::FIRST,
+                incarnation: self.incarnation,
                 proof: miner.proof,
                 pieces,
                 submitted_at: now,

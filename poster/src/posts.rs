@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use host::failpoint;
 use streams::{
     error::QueueError,
     id::{Epoch, MinerId},
@@ -45,14 +46,14 @@ impl Posts {
     }
 
     /// Changes a stored proof's fate: its message, its landing. `None` when there is none, or when it answers another
-    /// challenge by now.
+    /// challenge by now, or is in another message than the caller knows.
     pub(crate) async fn amend(
         &self,
         record: &PostRecord,
         change: impl FnOnce(&mut PostRecord),
     ) -> Result<Option<PostRecord>, CasError> {
         let Some(mut entry) = self.bucket.get(&key(record)).await? else { return Ok(None) };
-        if entry.value.randomness != record.randomness {
+        if entry.value.randomness != record.randomness || entry.value.message != record.message {
             return Ok(None);
         }
         change(&mut entry.value);
@@ -66,6 +67,7 @@ impl Posts {
         for entry in self.bucket.entries(&format!("{miner}.*.*")).await? {
             if entry.value.close < before {
                 self.bucket.delete(&entry.key).await?;
+                failpoint!("poster.posts.forgotten");
                 forgotten += 1;
             }
         }

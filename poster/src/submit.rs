@@ -1,4 +1,15 @@
 //! `SubmitWindowedPoSt`, through the outbox of the poster's own address.
+//!
+//! ```text
+//! asked: has the chain it?  ─►  proof verified  ─►  nonce, gas  ─►  message's name in each record of POSTS
+//!        ─►  signed  ─►  bytes in MESSAGES (create-only)  ─►  first push
+//! ```
+//!
+//! A record takes a message's name only from whoever knows the message it names now, so of two posters that both
+//! believe they lead one sends. A name without an entry in the outbox, or whose entry carries other sectors, was never
+//! signed for this proof: the next plan sends it. A landing that a fork took away puts the entry back to `pushed`; the
+//! same bytes are pushed again, and where the fork changed the challenge they fail by their chain commitment, which is
+//! drawn at the challenge's own epoch.
 
 use std::sync::Arc;
 
@@ -9,6 +20,7 @@ use chain::{
     randomness::tag,
     sender::{Outgoing, SendError, Sender},
 };
+use host::failpoint;
 use streams::{
     id::SectorNumber,
     proof::ProofBytes,
@@ -68,7 +80,9 @@ impl Submitter {
             anyhow::ensure!(partitions.len() > 1, "the stored proof of partition {partitions:?} does not verify");
             return Ok(Sent::Apart);
         }
+        failpoint!("poster.submit.verified");
         let message = self.send(facts, &records, proof).await?;
+        failpoint!("poster.submit.sent");
         Ok(Sent::As(message))
     }
 
@@ -106,7 +120,8 @@ impl Submitter {
         let join = |name: MessageRef| async move {
             for record in joining {
                 let joined = posts.amend(&record, |record| record.message = Some(name.clone())).await?;
-                joined.ok_or_else(|| format!("the proof of partition {} was replaced", record.partition))?;
+                joined.ok_or_else(|| format!("the proof of partition {} is another poster's now", record.partition))?;
+                failpoint!("poster.submit.message-noted");
             }
             Ok(())
         };

@@ -8,6 +8,7 @@ use std::{
 use anyhow::Context as _;
 use chain::api::TipSetKey;
 use futures::future::join_all;
+use host::failpoint;
 use streams::{
     id::MinerId,
     message::{PostResult, decode},
@@ -173,7 +174,12 @@ impl Watcher {
         let window = self.miners.get_mut(&result.miner).and_then(|miner| miner.window(result.open));
         match window {
             Some(window) if window.is_leading() => match window.take(result, &self.tools).await {
-                Ok(()) => delivery.ack().await.context("acknowledge"),
+                Ok(()) => {
+                    failpoint!("poster.watcher.result-used");
+                    delivery.ack().await.context("acknowledge")?;
+                    failpoint!("poster.watcher.result-acked");
+                    Ok(())
+                }
                 Err(error) => {
                     delivery.nak(Some(GIVE_BACK_DELAY)).await.context("give back")?;
                     Err(error)

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
 use chain::api::TipSet;
+use host::failpoint;
 use streams::{
     id::{SectorNumber, Timestamp},
     lease::Lease,
@@ -86,6 +87,9 @@ impl WindowWork {
         }
         let key = format!("poster.{}.{}", self.window.miner, self.window.open);
         self.lease = Lease::try_take(&tools.nats, &key, &tools.holder, tools.lease_ttl).await?;
+        if self.lease.is_some() {
+            failpoint!("poster.window.lease-taken");
+        }
         Ok(())
     }
 
@@ -96,6 +100,7 @@ impl WindowWork {
         {
             debug!("give lease back: {error:#}");
         }
+        failpoint!("poster.window.lease-released");
     }
 
     async fn gather(&mut self, head: &TipSet, tools: &Tools) -> anyhow::Result<Facts> {
@@ -177,11 +182,13 @@ impl WindowWork {
         match action {
             Action::HandOut { partition, attempt, order } => {
                 tools.desk.publish(facts, partition, attempt, &order).await?;
+                failpoint!("poster.window.task-published");
                 tell_handed_out(partition, attempt, &order);
                 self.ledger.work(partition).handed_out(attempt, order, facts.head);
             }
             Action::Reoffer { partition, attempt, order } => {
                 let published = tools.desk.publish(facts, partition, attempt, &order).await?;
+                failpoint!("poster.window.task-offered-again");
                 if matches!(published, Published::New { .. }) {
                     warn!(partition, attempt, "a task was lost and is handed out again");
                 }
@@ -189,6 +196,7 @@ impl WindowWork {
             Action::Submit { partitions } => return self.submit(partitions, tools).await,
             Action::SendAgain { partition, exit_code } => {
                 amend(facts, partition, tools, |record| record.message = None).await?;
+                failpoint!("poster.window.message-forgotten");
                 // Said once: results that arrive before the next head must not count the same failure again.
                 if let Some(known) = facts.partitions.get_mut(&partition) {
                     known.sending = Sending::Unsent;
@@ -206,6 +214,7 @@ impl WindowWork {
             }
             Action::Landed { partition, epoch } => {
                 amend(facts, partition, tools, |record| record.landed_at = Some(epoch)).await?;
+                failpoint!("poster.window.landing-noted");
                 info!(partition, epoch, "proven on chain");
             }
             Action::Missed { partitions } => {
@@ -254,6 +263,7 @@ impl WindowWork {
 
     /// Takes in a result and does at once what it makes possible.
     pub(crate) async fn take(&mut self, result: PostResult, tools: &Tools) -> anyhow::Result<()> {
+        failpoint!("poster.window.result-taken");
         let facts = self.facts.as_mut().context("the window was not looked at yet")?;
         facts.results_drained = false;
         let (partition, attempt, head) = (result.partition, result.attempt, facts.head);
@@ -321,7 +331,9 @@ impl WindowWork {
             message: None,
             landed_at: None,
         };
+        failpoint!("poster.window.proof-verified");
         tools.posts.store(&record).await?;
+        failpoint!("poster.window.proof-stored");
         info!(partition, attempt, sectors = record.proven.len(), skipped = record.skipped.len(), "proven and verified");
         if let Some(known) = facts.partitions.get_mut(&partition) {
             known.record = Some(record);

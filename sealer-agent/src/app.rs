@@ -5,7 +5,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -17,32 +17,35 @@ use host::{
 };
 use streams::{
     artifact::Artifacts,
-    error::QueueError,
     id::{AgentId, Place},
     kv::{Bucket, BucketName},
-    layout,
     nats::{Nats, NatsConfig},
-    pull::Puller,
     records::AgentRecord,
     stage::Class,
-    subject::Whither,
 };
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
+    adoption,
     board::Board,
     child::Prover,
     claim::{Claimant, Claims},
     config::Config,
+    courier::Courier,
     error,
     heartbeat::Heartbeat,
-    intake::{self, Sources},
+    intake, inventory,
     job_dir::AgentDir,
     journal::Journal,
-    leftovers, machine, names,
+    layout_watch,
+    leftovers::{self, Sweeper},
+    machine, names,
     now::now,
     process::ProcessId,
+    queue::{self, Queue},
     runner::Runner,
+    running::Running,
     said::Said,
     slots,
     stage::Tools,
@@ -55,7 +58,6 @@ const HTTP_SILENCE_MAX: Duration = Duration::from_secs(60);
 /// on silence would be one on the whole of it.
 const HTTP_UPLOAD_MAX: Duration = Duration::from_secs(6 * 3600);
 const HTTP_CONNECT_MAX: Duration = Duration::from_secs(10);
-const LAYOUT_LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Beyond the children's grace: for results, claims and tasks to be given back.
 const DRAIN_MARGIN: Duration = Duration::from_secs(10);
 
@@ -72,21 +74,72 @@ struct Plan {
     _lock: FileLock,
 }
 
+/// What is this run's alone.
+struct OfRun {
+    board: Board,
+    process: ProcessId,
+    run: Uuid,
+    stop: CancellationToken,
+}
+
 /// Runs an agent until it is told to stop.
 pub(crate) async fn run(home: &Path, config: Config) -> Result<(), CliError> {
     let plan = plan(home, &config)?;
     let Plan { place, agent, .. } = &plan;
     let nats = connect(&config, agent).await?;
-    leftovers::sweep(home, &plan.stores).map_err(|e| CliError::from(e.context("clean up after dead agents")))?;
-    let queue = Queue::open(&nats, &config, &plan).await?;
+    let queue = Queue::open(&nats, &config, plan.slots.keys().copied(), place).await?;
+    let mut sweeper = Sweeper::new(home, &plan.stores, queue.ack_wait());
+    sweeper.sweep().map_err(|e| CliError::from(e.context("clean up after dead agents")))?;
 
     let tasks = Tasks::new().drain_limit(config.grace + DRAIN_MARGIN);
     let stop = tasks.token();
     let process = ProcessId::current().context("read /proc")?;
     let (run, board) = (Uuid::new_v4(), Board::new());
+    let heartbeat = heartbeat(&nats, &config, &plan, &board, &process, run).await?;
+    let runner =
+        Arc::new(runner(&nats, &config, &plan, &queue, OfRun { board, process, run, stop: stop.clone() }).await?);
+    // Before anything is asked for: a task that comes back must find its job running.
+    let mut left = adoption::own(&plan.dir, &runner.process, &runner.journal, &runner.running)
+        .map_err(|e| CliError::from(e.context("go on with jobs of an earlier run")))?;
+
+    tasks.spawn("heartbeat", heartbeat.run(stop.clone()));
+    tasks.spawn("courier", courier(&runner).run(stop.clone()));
+    tasks.spawn("leftovers", leftovers::run(sweeper, config.heartbeat, stop.clone()));
+    let consumers = plan.slots.keys().flat_map(|class| queue::consumers(*class, place)).collect();
+    tasks.spawn("layout watch", layout_watch::run(nats.clone(), consumers, config.heartbeat, stop.clone()));
+    let desk = inventory::Desk { nats, agent: agent.clone(), place: place.clone(), stores: plan.stores.clone() };
+    tasks.spawn("inventory", desk.run(stop.clone()));
+    for sources in queue.into_sources() {
+        for slot in 1..=plan.slots.get(&sources.class).copied().unwrap_or(1) {
+            let name = format!("{} slot {slot}", sources.class);
+            let first = left.iter().position(|job| job.class() == sources.class).map(|at| left.swap_remove(at));
+            tasks.spawn(name, intake::serve(sources.clone(), Arc::clone(&runner), first, stop.clone()));
+        }
+    }
+    // More jobs than slots, or of a class that is not served any more: they run already.
+    for job in left {
+        let (runner, ack_wait) = (Arc::clone(&runner), runner.ack_wait);
+        tasks.spawn_once(format!("{} job of an earlier run", job.class()), async move {
+            runner.adopt(job, ack_wait).await;
+            Ok(())
+        });
+    }
+    tracing::info!(%agent, %place, classes = describe(&plan.slots), "ready");
+    let stopped = tasks.run_until(signal::shutdown().context("listen to signals")?).await;
+    stopped.map_err(|e| CliError::from(anyhow::Error::from(e)))
+}
+
+async fn heartbeat(
+    nats: &Nats,
+    config: &Config,
+    plan: &Plan,
+    board: &Board,
+    process: &ProcessId,
+    run: Uuid,
+) -> Result<Heartbeat, CliError> {
     let who = AgentRecord {
-        agent: agent.clone(),
-        place: place.clone(),
+        agent: plan.agent.clone(),
+        place: plan.place.clone(),
         host: plan.host.clone(),
         pid: process.pid,
         run,
@@ -96,40 +149,48 @@ pub(crate) async fn run(home: &Path, config: Config) -> Result<(), CliError> {
         classes: Vec::new(),
         jobs: Vec::new(),
     };
-    let heartbeat = Heartbeat {
-        agents: Bucket::open(&nats, BucketName::Agents).await.map_err(error::queue)?,
-        stores_bucket: Bucket::open(&nats, BucketName::Stores).await.map_err(error::queue)?,
+    Ok(Heartbeat {
+        agents: Bucket::open(nats, BucketName::Agents).await.map_err(error::queue)?,
+        stores_bucket: Bucket::open(nats, BucketName::Stores).await.map_err(error::queue)?,
         who,
         slots: plan.slots.clone(),
         stores: plan.stores.clone(),
         board: board.clone(),
         every: config.heartbeat,
-    };
-    let journal = Journal::new(plan.dir.results(), nats.clone());
-    let runner = Arc::new(Runner {
-        tools: tools(&nats, &config, &plan).await?,
-        claims: Claims::new(queue.claims, Claimant { agent: agent.clone(), run }),
+    })
+}
+
+async fn runner(nats: &Nats, config: &Config, plan: &Plan, queue: &Queue, of_run: OfRun) -> Result<Runner, CliError> {
+    let OfRun { board, process, run, stop } = of_run;
+    let tools = tools(nats, config, plan).await?;
+    let journal = Journal::open(plan.dir.results(), nats.clone(), tools.sectors.clone());
+    Ok(Runner {
+        claims: Claims::new(queue.claims(), Claimant { agent: plan.agent.clone(), run }),
+        agents: Bucket::open(nats, BucketName::Agents).await.map_err(error::queue)?,
         board,
-        journal: journal.clone(),
+        journal: journal.context("open the journal")?,
+        offered: Arc::default(),
+        running: Running::default(),
         dir: plan.dir.clone(),
         process,
         limits: plan.slots.keys().map(|class| (*class, config.time_limit(*class))).collect(),
         said: Said::default(),
-        stop: stop.clone(),
-    });
+        ack_wait: queue.ack_wait(),
+        stop,
+        tools,
+    })
+}
 
-    tasks.spawn("heartbeat", heartbeat.run(stop.clone()));
-    tasks.spawn_once("earlier results", deliver_left(journal, stop.clone()));
-    tasks.spawn("leftovers", leftovers::run(home.to_owned(), plan.stores.clone(), config.heartbeat, stop.clone()));
-    for sources in queue.sources {
-        for slot in 1..=plan.slots.get(&sources.class).copied().unwrap_or(1) {
-            let name = format!("{} slot {slot}", sources.class);
-            tasks.spawn(name, intake::serve(sources.clone(), Arc::clone(&runner), stop.clone()));
-        }
+fn courier(runner: &Runner) -> Courier {
+    Courier {
+        journal: runner.journal.clone(),
+        claims: runner.claims.clone(),
+        sectors: runner.tools.sectors.clone(),
+        place: runner.tools.place.clone(),
+        offered: Arc::clone(&runner.offered),
+        stale_after: runner.ack_wait,
+        said: Said::default(),
     }
-    tracing::info!(%agent, %place, classes = describe(&plan.slots), "ready");
-    let stopped = tasks.run_until(signal::shutdown().context("listen to signals")?).await;
-    stopped.map_err(|e| CliError::from(anyhow::Error::from(e)))
 }
 
 fn plan(home: &Path, config: &Config) -> Result<Plan, CliError> {
@@ -232,63 +293,6 @@ async fn connect(config: &Config, agent: &AgentId) -> Result<Nats, CliError> {
     Nats::connect(&nats).await.map_err(error::queue)
 }
 
-/// What an agent takes its work from.
-struct Queue {
-    claims: Bucket<streams::records::Claim>,
-    sources: Vec<Sources>,
-}
-
-impl Queue {
-    /// Opens it; waits a while for the coordinator to lay it out.
-    async fn open(nats: &Nats, config: &Config, plan: &Plan) -> Result<Self, CliError> {
-        let began = Instant::now();
-        let mut told = false;
-        loop {
-            match Self::try_open(nats, plan).await {
-                Ok(queue) => return Ok(queue),
-                Err(error @ QueueError::Missing { .. }) if began.elapsed() < config.nats.layout_wait => {
-                    if !told {
-                        tracing::info!("{error}: waiting for a coordinator to lay out the queue");
-                        told = true;
-                    }
-                    tokio::time::sleep(LAYOUT_LOOK_EVERY).await;
-                }
-                Err(error) => return Err(error::queue(error)),
-            }
-        }
-    }
-
-    async fn try_open(nats: &Nats, plan: &Plan) -> Result<Self, QueueError> {
-        let claims = Bucket::open(nats, BucketName::Claims).await?;
-        let mut sources = Vec::new();
-        for class in plan.slots.keys().copied() {
-            let mut pullers = Vec::new();
-            if class.has_bound_tasks() {
-                pullers.push(open_bound(nats, class, &plan.place).await?);
-            }
-            if class.has_free_tasks() {
-                pullers.push(Puller::open(nats, class, &Whither::Any).await?);
-            }
-            sources.push(Sources { class, pullers });
-        }
-        Ok(Self { claims, sources })
-    }
-}
-
-/// The consumer of a class at this place. Who comes first makes it, with the `ack_wait` the coordinator chose for the
-/// consumers that it made.
-async fn open_bound(nats: &Nats, class: Class, place: &Place) -> Result<Puller, QueueError> {
-    let here = Whither::At(place.clone());
-    match Puller::open(nats, class, &here).await {
-        Err(QueueError::Missing { .. }) => {
-            let ack_wait = Puller::open(nats, Class::C2Gpu, &Whither::Any).await?.ack_wait();
-            layout::ensure_class(nats, class, &here, ack_wait).await?;
-            Puller::open(nats, class, &here).await
-        }
-        opened => opened,
-    }
-}
-
 async fn tools(nats: &Nats, config: &Config, plan: &Plan) -> Result<Tools, CliError> {
     let http = || reqwest::Client::builder().connect_timeout(HTTP_CONNECT_MAX);
     let downloads = http().read_timeout(HTTP_SILENCE_MAX).build().context("set up HTTP")?;
@@ -306,14 +310,6 @@ async fn tools(nats: &Nats, config: &Config, plan: &Plan) -> Result<Tools, CliEr
         uploads,
         keep_free: config.keep_free_bytes,
     })
-}
-
-async fn deliver_left(journal: Journal, stop: tokio_util::sync::CancellationToken) -> anyhow::Result<()> {
-    let delivered = journal.deliver_left(&stop).await?;
-    if delivered > 0 {
-        tracing::info!(delivered, "stored results that an earlier run left");
-    }
-    Ok(())
 }
 
 fn describe(slots: &BTreeMap<Class, u32>) -> String {

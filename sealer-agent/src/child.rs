@@ -1,4 +1,4 @@
-//! Running a prover as a child, from its request to its output.
+//! Running a prover as a child, from its request to its output; or going on with one that an earlier agent started.
 
 use std::{
     fs,
@@ -7,19 +7,23 @@ use std::{
     time::Duration,
 };
 
+use anyhow::Context as _;
 use host::{
     durable,
-    job::{Job, JobSpec},
+    job::{Job, JobEnd, JobSpec, Orphan},
 };
 use prover::job::{JobResult, Output, PROGRESS, Progress, REQUEST, RESULT, Request, STDERR};
 use streams::message::{FailureClass, decode, encode};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    blocking::blocking,
     board::Posted,
     halt::Halt,
-    job_dir::JobDir,
+    job_dir::{self, Child, JobDir, Left},
+    now::now,
     outcome::{self, Judged, ResultFile},
+    process,
 };
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -44,11 +48,44 @@ pub(crate) struct AtWork<'a> {
     pub(crate) stop: &'a CancellationToken,
 }
 
+impl AtWork<'_> {
+    /// Whether a prover was started on this very request, and works or has a result: then its inputs are there.
+    pub(crate) fn has_begun(&self, request: &Request) -> bool {
+        let dir = self.dir.path();
+        matches!(read_request(dir), Ok(Some(asked)) if asked == *request)
+            && !matches!(job_dir::left(dir), Ok(Left::Nothing) | Err(_))
+    }
+}
+
+/// What an earlier agent left in the job directory.
+enum Earlier {
+    Nothing,
+    Running(Box<Job>),
+    Result,
+}
+
 impl Prover {
-    /// Runs one prover to its end, and says what it did.
+    /// Runs one prover to its end, and says what it did. One that an earlier agent started in this directory, on this
+    /// very request, is the one; one that works on another request is ended first.
     pub(crate) async fn run(&self, at: &AtWork<'_>, request: &Request) -> Result<Output, Halt> {
         let dir = at.dir.path();
+        let end = match self.earlier(at, request).await? {
+            Earlier::Nothing => watch(self.start(at, request)?, at).await,
+            Earlier::Running(job) => outcome::end_of_orphan(watch(*job, at).await, &read_result(dir)),
+            Earlier::Result => JobEnd::Exited { code: 0 },
+        };
+        host::failpoint!("agent.child.ended");
+        match outcome::judge(end, read_result(dir), &log_tail(&dir.join(STDERR))) {
+            Judged::Done(output) => Ok(output),
+            Judged::Failed(failure) => Err(Halt::Failed(failure)),
+            Judged::Stopped => Err(Halt::Interrupted),
+        }
+    }
+
+    fn start(&self, at: &AtWork<'_>, request: &Request) -> Result<Job, Halt> {
+        let dir = at.dir.path();
         write_request(dir, request).map_err(Halt::disk)?;
+        host::failpoint!("agent.child.ordered");
         let spec = JobSpec {
             program: self.program.clone(),
             args: vec![dir.into()],
@@ -62,30 +99,84 @@ impl Prover {
         };
         let job = Job::start(spec).map_err(|error| {
             let message = format!("{:#}", anyhow::Error::from(error));
-            Halt::failed(FailureClass::RetryElsewhere, "prover-not-started", message)
+            Halt::failed(FailureClass::RetryElsewhere, outcome::NOT_STARTED, message)
         })?;
+        host::failpoint!("agent.child.started");
+        at.dir.note_child(job.pid(), now()).map_err(Halt::disk)?;
+        host::failpoint!("agent.child.noted");
         tracing::debug!(pid = job.pid(), job = %dir.display(), "prover started");
-        let end = {
-            let ended = job.wait(at.stop);
-            tokio::pin!(ended);
-            let mut look = tokio::time::interval(LOOK_EVERY);
-            loop {
-                tokio::select! {
-                    end = &mut ended => break end,
-                    _ = look.tick() => post_progress(dir, at.posted),
-                }
+        Ok(job)
+    }
+
+    async fn earlier(&self, at: &AtWork<'_>, request: &Request) -> Result<Earlier, Halt> {
+        let dir = at.dir.path();
+        let asked = match read_request(dir) {
+            Ok(None) => return Ok(Earlier::Nothing),
+            Ok(Some(asked)) => Some(asked),
+            Err(error) => {
+                tracing::warn!(job = %dir.display(), "an earlier request cannot be read: {error:#}");
+                None
             }
         };
-        match outcome::judge(end, read_result(dir), &log_tail(&dir.join(STDERR))) {
-            Judged::Done(output) => Ok(output),
-            Judged::Failed(failure) => Err(Halt::Failed(failure)),
-            Judged::Stopped => Err(Halt::Interrupted),
+        if asked.as_ref() != Some(request) {
+            tracing::warn!(job = %dir.display(), "an earlier prover works on something else: it is ended");
+            let dir = dir.to_owned();
+            blocking(move || -> Result<(), Halt> {
+                process::end_job(&dir)
+                    .and_then(|()| durable::remove_file(&dir.join(RESULT)))
+                    .map_err(|error| Halt::disk(error.into()))
+            })
+            .await?;
+            return Ok(Earlier::Nothing);
+        }
+        let left = job_dir::left(dir).map_err(|error| Halt::disk(error.into()))?;
+        if let Left::Running(child) = left
+            && let Some(job) = self.adopt(at, &child)?
+        {
+            tracing::info!(pid = job.pid(), "the prover of an earlier run works: it is adopted");
+            return Ok(Earlier::Running(Box::new(job)));
+        }
+        if dir.join(RESULT).is_file() {
+            tracing::info!("the prover of an earlier run is done: its result is taken");
+            return Ok(Earlier::Result);
+        }
+        Ok(Earlier::Nothing)
+    }
+
+    fn adopt(&self, at: &AtWork<'_>, child: &Child) -> Result<Option<Job>, Halt> {
+        let ran = Duration::from_millis(now().ms_since(child.started_at));
+        let orphan = Orphan {
+            pid: child.process.pid,
+            stderr: at.dir.path().join(STDERR),
+            deadline: Some(at.limit.saturating_sub(ran)),
+            grace: self.grace,
+        };
+        let job = Job::adopt(orphan, || child.process.is_alive());
+        let job = job.context("adopt a prover").map_err(Halt::disk)?;
+        host::failpoint!("agent.child.adopted");
+        Ok(job)
+    }
+}
+
+/// Waits for a prover's end, and shows its progress meanwhile.
+async fn watch(job: Job, at: &AtWork<'_>) -> JobEnd {
+    let ended = job.wait(at.stop);
+    tokio::pin!(ended);
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    loop {
+        tokio::select! {
+            end = &mut ended => return end,
+            _ = look.tick() => post_progress(at.dir.path(), at.posted),
         }
     }
 }
 
 fn write_request(dir: &Path, request: &Request) -> anyhow::Result<()> {
     Ok(durable::write(&dir.join(REQUEST), &encode(request)?)?)
+}
+
+fn read_request(dir: &Path) -> anyhow::Result<Option<Request>> {
+    durable::read(&dir.join(REQUEST))?.map(|bytes| Ok(decode(&bytes)?)).transpose()
 }
 
 /// Progress is there to be looked at: what cannot be read is not shown.

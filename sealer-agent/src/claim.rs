@@ -46,23 +46,32 @@ pub(crate) enum Verdict {
 /// Reads a claim. One that was let go is free. So is one whose holder was silent for `stale_after`, and one of an
 /// earlier run of this very agent, since two runs never have one name, and one of an earlier life of the queue. A new
 /// generation counts its attempts anew.
+///
+/// Work that goes on, after its agent or its claim was lost, is still the attempt that it was: `goes_on`. It may also
+/// find a claim of this very run that it was not told of having got.
 pub(crate) fn judge(
     found: Option<&Claim>,
     me: &Claimant,
     life: Life,
     now: Timestamp,
     stale_after: Duration,
+    goes_on: Option<u32>,
 ) -> Verdict {
-    let Some(claim) = found else { return Verdict::Free { attempt: 1 } };
+    let Some(claim) = found else { return Verdict::Free { attempt: goes_on.unwrap_or(1) } };
     let let_go = claim.beat_at == Timestamp(0);
     let stale = u128::from(now.ms_since(claim.beat_at)) > stale_after.as_millis();
-    let own_past = claim.agent == me.agent && claim.run != me.run;
+    let own_past = claim.agent == me.agent && (claim.run != me.run || goes_on.is_some());
     let past_life = claim.incarnation < life.incarnation;
     if !(let_go || stale || own_past || past_life) {
         return Verdict::Busy { holder: claim.agent.clone() };
     }
     let same_life = Life { generation: claim.generation, incarnation: claim.incarnation } == life;
-    let attempt = if same_life { claim.attempt.saturating_add(1) } else { 1 };
+    let attempt = match goes_on {
+        Some(attempt) if same_life => attempt.max(claim.attempt),
+        Some(attempt) => attempt,
+        None if same_life => claim.attempt.saturating_add(1),
+        None => 1,
+    };
     Verdict::Free { attempt }
 }
 
@@ -85,19 +94,21 @@ impl Claims {
         Self { bucket, me }
     }
 
-    /// Claims a stage unless a live holder has it.
+    /// Claims a stage unless a live holder has it; as the attempt that `goes_on`, where work does.
     pub(crate) async fn take(
         &self,
         sector: SectorId,
         stage: Stage,
         life: Life,
         stale_after: Duration,
+        goes_on: Option<u32>,
     ) -> Result<Taken, QueueError> {
         let key = format!("{}.{stage}", sector.key());
         for _ in 0..RACES_MAX {
             let found = self.bucket.get(&key).await?;
             let at = now();
-            let attempt = match judge(found.as_ref().map(|e| &e.value), &self.me, life, at, stale_after) {
+            let found_claim = found.as_ref().map(|e| &e.value);
+            let attempt = match judge(found_claim, &self.me, life, at, stale_after, goes_on) {
                 Verdict::Free { attempt } => attempt,
                 Verdict::Busy { holder } => return Ok(Taken::Busy { holder }),
             };
@@ -110,6 +121,7 @@ impl Claims {
             };
             match written {
                 Ok(fence) => {
+                    host::failpoint!("agent.claim.taken");
                     let bucket = self.bucket.clone();
                     return Ok(Taken::Mine(Box::new(Held { bucket, key, claim, fence, revision: fence, lost: false })));
                 }
@@ -222,13 +234,13 @@ mod tests {
 
     fn at(now_ms: u64, found: &Claim, generation: u32) -> Verdict {
         let life = Life { generation, incarnation: Incarnation::FIRST };
-        judge(Some(found), &me(), life, Timestamp(now_ms), WAIT)
+        judge(Some(found), &me(), life, Timestamp(now_ms), WAIT, None)
     }
 
     #[test]
     fn the_first_claim_is_the_first_attempt() {
         assert_eq!(
-            judge(None, &me(), Life { generation: 1, incarnation: Incarnation::FIRST }, Timestamp(5), WAIT),
+            judge(None, &me(), Life { generation: 1, incarnation: Incarnation::FIRST }, Timestamp(5), WAIT, None),
             Verdict::Free { attempt: 1 }
         );
     }
@@ -257,11 +269,28 @@ mod tests {
     fn a_claim_of_an_earlier_life_of_the_queue_is_free_and_counts_anew() {
         let found = claim("b", 9, 100_000);
         let life = Life { generation: 1, incarnation: Incarnation::FIRST.next() };
-        assert_eq!(judge(Some(&found), &me(), life, Timestamp(100_000), WAIT), Verdict::Free { attempt: 1 });
+        assert_eq!(judge(Some(&found), &me(), life, Timestamp(100_000), WAIT, None), Verdict::Free { attempt: 1 });
     }
 
     #[test]
     fn a_new_generation_counts_anew() {
         assert_eq!(at(1, &claim("b", 9, 0), 2), Verdict::Free { attempt: 1 });
+    }
+
+    #[test]
+    fn work_that_goes_on_is_the_attempt_that_it_was() {
+        let life = Life { generation: 1, incarnation: Incarnation::FIRST };
+        let goes_on =
+            |found: Option<&Claim>, life, attempt| judge(found, &me(), life, Timestamp(100_000), WAIT, Some(attempt));
+        // An earlier run's, or one of this run whose answer was lost.
+        assert_eq!(goes_on(Some(&claim("a", 9, 100_000)), life, 2), Verdict::Free { attempt: 2 });
+        assert_eq!(goes_on(Some(&claim("a", 1, 100_000)), life, 2), Verdict::Free { attempt: 2 });
+        // Another tried meanwhile, and let it go: an attempt never counts backwards.
+        assert_eq!(goes_on(Some(&claim("b", 9, 0)), life, 1), Verdict::Free { attempt: 2 });
+        assert!(matches!(goes_on(Some(&claim("b", 9, 100_000)), life, 2), Verdict::Busy { .. }));
+        // After a total loss.
+        let next = Life { incarnation: Incarnation::FIRST.next(), ..life };
+        assert_eq!(goes_on(None, next, 3), Verdict::Free { attempt: 3 });
+        assert_eq!(goes_on(Some(&claim("b", 9, 100_000)), next, 3), Verdict::Free { attempt: 3 });
     }
 }

@@ -54,7 +54,11 @@ impl Heartbeat {
                 _ = turns.changed() => tokio::time::sleep(APART_MIN).await,
             }
         }
-        Ok(self.agents.delete(self.who.agent.as_str()).await?)
+        if let Err(error) = self.agents.delete(self.who.agent.as_str()).await {
+            // It expires by itself.
+            tracing::warn!("take the heartbeat back: {:#}", anyhow::Error::from(error));
+        }
+        Ok(())
     }
 
     async fn beat(&self) -> Result<(), String> {

@@ -15,7 +15,7 @@ use streams::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::runner::Runner;
+use crate::{adoption::Waiting, runner::Runner};
 
 /// How long one request for work stays open at the server.
 const PULL_WAIT: Duration = Duration::from_secs(30);
@@ -32,8 +32,16 @@ pub(crate) struct Sources {
     pub(crate) pullers: Vec<Puller>,
 }
 
-/// Serves one slot until told to stop.
-pub(crate) async fn serve(sources: Sources, runner: Arc<Runner>, stop: CancellationToken) -> anyhow::Result<()> {
+/// Serves one slot until told to stop; a job of an earlier run that takes it comes first.
+pub(crate) async fn serve(
+    sources: Sources,
+    runner: Arc<Runner>,
+    first_job: Option<Waiting>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    if let Some(job) = first_job {
+        runner.adopt(job, runner.ack_wait).await;
+    }
     let mut requests: Vec<Request> = sources.pullers.into_iter().map(Request::new).collect();
     let mut failures = 0;
     while !stop.is_cancelled() {

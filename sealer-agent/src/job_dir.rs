@@ -1,15 +1,25 @@
-//! Job directories: `agents/<agent>/jobs/<uuid>/` in the home, each with an `owner.json` that says whose it is.
+//! Job directories: `agents/<agent>/jobs/<uuid>/` in the home.
 //!
-//! They outlive a killed agent on purpose: what it left running is found by them. A failed one moves to `failed/`,
-//! where a person can read it and run it again by hand.
+//! ```text
+//! lock         held by the agent that has the job in hand: free once that agent is dead
+//! owner.json   whose it is: the agent and its process
+//! order.json   what it works on, under which claim: enough to go on without the agent that began it
+//! child.json   the prover, from the moment after its start
+//! request.json progress.json result.json stderr.log     between agent and prover
+//! ```
+//!
+//! They outlive a killed agent on purpose: its prover works on, and the next run of the agent, or another agent of the
+//! host, takes the directory [over](take_over). A failed one moves to `failed/`, where a person can read it and run it
+//! again by hand.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::Context as _;
-use host::durable;
+use host::durable::{self, FileLock};
 use prover::job;
 use serde::{Deserialize, Serialize};
 use streams::{
@@ -19,11 +29,18 @@ use streams::{
 };
 use uuid::Uuid;
 
+pub(crate) use crate::order::{Order, Ordered};
 use crate::process::{self, ProcessId};
 
 /// Failed jobs that are kept, the newest.
 const FAILED_MAX: usize = 16;
+/// How often, and after what pause, a lock that is held is tried again.
+const LOOKERS_MAX: u32 = 3;
+const LOOK_TAKES: Duration = Duration::from_millis(10);
+const LOCK: &str = "lock";
 const OWNER: &str = "owner.json";
+const ORDER: &str = "order.json";
+const CHILD: &str = "child.json";
 
 /// Whose a job directory is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,15 +63,36 @@ impl Text for Owner {
     const VERSION: u64 = 1;
 }
 
+/// The prover of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Child {
+    /// Its process.
+    pub(crate) process: ProcessId,
+    /// When it was started.
+    pub(crate) started_at: Timestamp,
+}
+
+impl Text for Child {
+    const KIND: &'static str = "job-child";
+    const VERSION: u64 = 1;
+}
+
 /// One agent's folder in the home.
 #[derive(Debug, Clone)]
 pub(crate) struct AgentDir {
+    home: PathBuf,
     root: PathBuf,
 }
 
 impl AgentDir {
     pub(crate) fn new(home: &Path, agent: &AgentId) -> Self {
-        Self { root: agents(home).join(agent.as_str()) }
+        Self { home: home.to_owned(), root: agents(home).join(agent.as_str()) }
+    }
+
+    /// The home of all agents of this host.
+    pub(crate) fn home(&self) -> &Path {
+        &self.home
     }
 
     /// Held while the agent runs.
@@ -67,7 +105,7 @@ impl AgentDir {
         self.root.join("results")
     }
 
-    fn jobs(&self) -> PathBuf {
+    pub(crate) fn jobs(&self) -> PathBuf {
         self.root.join("jobs")
     }
 
@@ -83,14 +121,41 @@ impl AgentDir {
         Ok(())
     }
 
-    /// A new job directory: it appears with its owner or not at all.
-    pub(crate) fn new_job(&self, id: Uuid, owner: &Owner) -> anyhow::Result<JobDir> {
+    /// A new job directory: it appears locked, with its owner and its order, or not at all.
+    pub(crate) fn new_job(&self, id: Uuid, owner: &Owner, order: &Order) -> anyhow::Result<JobDir> {
         let path = self.jobs().join(id.to_string());
         let made = path.with_extension("new");
         fs::create_dir_all(&made).with_context(|| format!("create {}", made.display()))?;
+        let lock = durable::lock_exclusive(&made.join(LOCK))?;
         durable::write(&made.join(OWNER), &encode(owner)?)?;
+        durable::write(&made.join(ORDER), &encode(order)?)?;
         durable::rename(&made, &path)?;
-        Ok(JobDir { path, failed: self.failed() })
+        host::failpoint!("agent.job_dir.made");
+        Ok(JobDir { id, path, failed: self.failed(), _lock: lock })
+    }
+
+    /// Takes over a job whose agent is gone; `None` when it is not gone, or there is nothing left of the job.
+    pub(crate) fn take_over(&self, found: &Found, process: &ProcessId) -> anyhow::Result<Option<JobDir>> {
+        let Found { path, owner, .. } = found;
+        // Whoever only looks whether it is free holds the lock for a moment.
+        let mut lock = lock_orphan(path)?;
+        for _ in 0..LOOKERS_MAX {
+            if lock.is_some() || !path.is_dir() {
+                break;
+            }
+            std::thread::sleep(LOOK_TAKES);
+            lock = lock_orphan(path)?;
+        }
+        let Some(lock) = lock else { return Ok(None) };
+        // Its last holder may have been done with it, and removed it under our hands.
+        let Some(id) = path.file_name().and_then(|name| name.to_str()?.parse().ok()).filter(|_| path.is_dir()) else {
+            return Ok(None);
+        };
+        let Some(agent) = self.root.file_name().and_then(|name| name.to_str()?.parse().ok()) else { return Ok(None) };
+        let owner = Owner { agent, process: process.clone(), ..owner.clone() };
+        durable::write(&path.join(OWNER), &encode(&owner)?)?;
+        host::failpoint!("agent.job_dir.taken_over");
+        Ok(Some(JobDir { id, path: path.clone(), failed: self.failed(), _lock: lock }))
     }
 }
 
@@ -99,16 +164,31 @@ fn agents(home: &Path) -> PathBuf {
     home.join("agents")
 }
 
-/// The directory of a job that this agent runs.
+/// The directory of a job that this agent has in hand.
 #[derive(Debug)]
 pub(crate) struct JobDir {
+    id: Uuid,
     path: PathBuf,
     failed: PathBuf,
+    _lock: FileLock,
 }
 
 impl JobDir {
+    /// Its name.
+    pub(crate) const fn id(&self) -> Uuid {
+        self.id
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Says which process works on it, so that it is found again whoever dies.
+    pub(crate) fn note_child(&self, pid: u32, started_at: Timestamp) -> anyhow::Result<()> {
+        // One that has ended already has nobody to be found by.
+        let Some(process) = ProcessId::of(pid)? else { return Ok(()) };
+        durable::write(&self.path.join(CHILD), &encode(&Child { process, started_at })?)?;
+        Ok(())
     }
 
     /// The job is done, and nobody needs its directory.
@@ -131,6 +211,30 @@ impl JobDir {
     }
 }
 
+/// What a job directory has to offer to whoever takes it over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// Its prover works.
+    Running(Child),
+    /// Its prover has written a result.
+    Result,
+    /// Nothing.
+    Nothing,
+}
+
+/// Looks what is left of a job. A prover that nobody had the time to note is found by its command line.
+pub(crate) fn left(path: &Path) -> io::Result<Left> {
+    if let Some(child) = read::<Child>(&path.join(CHILD)).filter(|child| child.process.is_alive()) {
+        return Ok(Left::Running(child));
+    }
+    for pid in process::provers_of(path)? {
+        if let Some(process) = ProcessId::of(pid)? {
+            return Ok(Left::Running(Child { process, started_at: crate::now::now() }));
+        }
+    }
+    Ok(if path.join(job::RESULT).is_file() { Left::Result } else { Left::Nothing })
+}
+
 /// A job directory that was found.
 #[derive(Debug, Clone)]
 pub(crate) struct Found {
@@ -138,6 +242,8 @@ pub(crate) struct Found {
     pub(crate) path: PathBuf,
     /// Whose it is.
     pub(crate) owner: Owner,
+    /// What it was to do; none if that cannot be read.
+    pub(crate) order: Option<Order>,
     /// What its prover said last.
     pub(crate) progress: Option<job::Progress>,
 }
@@ -148,27 +254,43 @@ pub(crate) fn find(home: &Path) -> io::Result<Vec<Found>> {
     for agent in entries(&agents(home))? {
         for path in entries(&agent.join("jobs"))? {
             let Some(owner) = read::<Owner>(&path.join(OWNER)) else { continue };
+            let order = read(&path.join(ORDER));
             let progress = read(&path.join(job::PROGRESS));
-            found.push(Found { path, owner, progress });
+            found.push(Found { path, owner, order, progress });
         }
     }
     found.sort_by_key(|f| f.owner.started_at);
     Ok(found)
 }
 
-/// Ends and removes the jobs of agents that are dead, whichever they were; returns how many. Their tasks come back by
-/// themselves, and a prover that nobody watches would only stand in the way of the next.
-pub(crate) fn sweep(home: &Path) -> io::Result<usize> {
-    let mut removed = 0;
-    for Found { path, owner, .. } in find(home)? {
-        if owner.process.is_alive() {
-            continue;
-        }
-        process::end_job(&path)?;
-        durable::remove_dir_all(&path)?;
-        removed += 1;
+/// Whether a live agent has the job in hand.
+pub(crate) fn is_in_hand(found: &Path) -> bool {
+    found.is_dir() && !matches!(lock_orphan(found), Ok(Some(_)))
+}
+
+/// Ends and removes a job whose agent is gone; false when it is not gone. Its task comes back by itself.
+pub(crate) fn end(found: &Found) -> io::Result<bool> {
+    let Some(_lock) = lock_orphan(&found.path)? else { return Ok(false) };
+    process::end_job(&found.path)?;
+    durable::remove_dir_all(&found.path)?;
+    Ok(true)
+}
+
+/// The lock of a job whose agent is gone.
+fn lock_orphan(path: &Path) -> io::Result<Option<FileLock>> {
+    if !path.is_dir() {
+        return Ok(None);
     }
-    Ok(removed)
+    let lock = path.join(LOCK);
+    // An earlier version locked nothing: there the owner's process tells.
+    if !lock.exists() && read::<Owner>(&path.join(OWNER)).is_some_and(|owner| owner.process.is_alive()) {
+        return Ok(None);
+    }
+    match durable::lock_exclusive(&lock) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn entries(dir: &Path) -> io::Result<Vec<PathBuf>> {
@@ -184,48 +306,5 @@ fn read<T: Text>(path: &Path) -> Option<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use streams::{
-        id::{MinerId, SectorId, SectorNumber},
-        stage::Stage,
-    };
-
-    use super::*;
-
-    fn owner(process: ProcessId) -> Owner {
-        let sector = SectorId { miner: MinerId(1000), number: SectorNumber(1) };
-        Owner {
-            agent: "a".parse().unwrap(),
-            process,
-            what: JobSubject::Sector { sector, stage: Stage::C2 },
-            attempt: 1,
-            started_at: Timestamp(1),
-        }
-    }
-
-    #[test]
-    fn a_sweep_removes_the_jobs_of_the_dead_only() {
-        let home = tempfile::tempdir().unwrap();
-        let dir = AgentDir::new(home.path(), &"a".parse().unwrap());
-        dir.create().unwrap();
-        let me = ProcessId::current().unwrap();
-        let live = dir.new_job(Uuid::from_u128(1), &owner(me.clone())).unwrap();
-        let dead = dir.new_job(Uuid::from_u128(2), &owner(ProcessId { started: 1, ..me })).unwrap();
-        assert_eq!(find(home.path()).unwrap().len(), 2);
-        assert_eq!(sweep(home.path()).unwrap(), 1);
-        assert!(live.path().exists() && !dead.path().exists());
-    }
-
-    #[test]
-    fn failed_jobs_are_kept_and_bounded() {
-        let home = tempfile::tempdir().unwrap();
-        let dir = AgentDir::new(home.path(), &"a".parse().unwrap());
-        dir.create().unwrap();
-        let owner = owner(ProcessId::current().unwrap());
-        for id in 0..20 {
-            dir.new_job(Uuid::from_u128(id), &owner).unwrap().keep_failed().unwrap();
-        }
-        assert_eq!(fs::read_dir(dir.failed()).unwrap().count(), FAILED_MAX);
-        assert_eq!(find(home.path()).unwrap().len(), 0);
-    }
-}
+#[path = "job_dir_tests.rs"]
+mod tests;

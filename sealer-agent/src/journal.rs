@@ -1,8 +1,11 @@
-//! Results on disk until the queue has them: hours of work must not depend on one connection.
+//! Results on disk until the queue has them: hours of work must not depend on one connection, nor on a queue that is
+//! not there at all.
 
 use std::{
-    fs,
+    collections::BTreeMap,
+    fs, io,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -10,11 +13,18 @@ use anyhow::Context as _;
 use host::{durable, retry::Backoff};
 use streams::{
     error::QueueError,
+    id::SectorId,
+    kv::Bucket,
     message::{PostResult, TaskResult, decode, encode},
     nats::Nats,
+    sector::SectorRecord,
+    stage::Stage,
 };
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+use crate::standing::{self, Standing};
 
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(30);
@@ -28,80 +38,176 @@ pub(crate) enum AnyResult {
     Post(Box<PostResult>),
 }
 
-/// Results that this agent owes the queue.
+/// What became of a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Delivered {
+    /// The queue has it.
+    Stored,
+    /// The record is past it: nobody needs it.
+    Settled,
+    /// It waits on disk, for the [courier](crate::courier) or the next run.
+    Left,
+}
+
+impl Delivered {
+    /// Whether its task is done.
+    pub(crate) const fn is_settled(self) -> bool {
+        matches!(self, Self::Stored | Self::Settled)
+    }
+}
+
+/// Results that this agent owes the queue. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Journal {
     dir: PathBuf,
     nats: Nats,
+    sectors: Bucket<SectorRecord>,
+    /// Those that no job has in hand, by path.
+    waiting: Arc<Mutex<BTreeMap<PathBuf, AnyResult>>>,
+    nudged: Arc<Notify>,
 }
 
 impl Journal {
-    pub(crate) const fn new(dir: PathBuf, nats: Nats) -> Self {
-        Self { dir, nats }
+    /// The journal in a folder, with what an earlier run left in it.
+    pub(crate) fn open(dir: PathBuf, nats: Nats, sectors: Bucket<SectorRecord>) -> anyhow::Result<Self> {
+        let waiting = left_in(&dir)?.into_iter().collect();
+        Ok(Self { dir, nats, sectors, waiting: Arc::new(Mutex::new(waiting)), nudged: Arc::default() })
     }
 
-    /// Stores a result in the queue, however long that takes. False when `stop` came first: then the next run of this
-    /// agent does it. An error when it came first and the disk did not take the result either.
-    pub(crate) async fn deliver(&self, result: &AnyResult, stop: &CancellationToken) -> anyhow::Result<bool> {
-        let kind = match result {
-            AnyResult::Task(_) => TASK,
-            AnyResult::Post(_) => POST,
-        };
-        let path = self.dir.join(format!("{}.{kind}", Uuid::new_v4()));
+    /// Keeps the result of a job on disk.
+    pub(crate) fn keep(&self, id: Uuid, result: &AnyResult) -> io::Result<()> {
         let bytes = match result {
-            AnyResult::Task(result) => encode(result.as_ref())?,
-            AnyResult::Post(result) => encode(result.as_ref())?,
+            AnyResult::Task(result) => encode(result.as_ref()),
+            AnyResult::Post(result) => encode(result.as_ref()),
         };
-        let kept = durable::write(&path, &bytes);
+        durable::write(&self.path(id, result), &bytes.map_err(io::Error::other)?)?;
+        host::failpoint!("agent.journal.kept");
+        Ok(())
+    }
+
+    /// Whether the result of a job is on disk.
+    pub(crate) fn has(&self, id: Uuid) -> bool {
+        [TASK, POST].iter().any(|kind| self.dir.join(format!("{id}.{kind}")).exists())
+    }
+
+    /// Has the queue store a result that was `kept`, however long that takes. An error when it was not, and `stop` came
+    /// before the queue had it.
+    pub(crate) async fn deliver(
+        &self,
+        id: Uuid,
+        result: &AnyResult,
+        kept: io::Result<()>,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Delivered> {
         if let Err(error) = &kept {
             tracing::error!("the result is not kept on disk until the queue has it: {error}");
         }
-        if !self.publish(result, stop).await {
-            kept?;
-            return Ok(false);
-        }
-        if let Err(error) = durable::remove_file(&path) {
-            // The next run stores it once more, which does no harm.
-            tracing::warn!("forget a result that the queue has: {error}");
-        }
-        Ok(true)
-    }
-
-    /// Delivers what an earlier run of this agent left; returns how many.
-    pub(crate) async fn deliver_left(&self, stop: &CancellationToken) -> anyhow::Result<usize> {
-        let mut delivered = 0;
-        for (path, result) in left_in(&self.dir)? {
-            if !self.publish(&result, stop).await {
-                break;
-            }
-            durable::remove_file(&path)?;
-            delivered += 1;
-        }
-        Ok(delivered)
-    }
-
-    async fn publish(&self, result: &AnyResult, stop: &CancellationToken) -> bool {
+        let path = self.path(id, result);
         let mut delays = Backoff::new(RETRY_FIRST, RETRY_MAX).delays();
         loop {
-            let stored = tokio::select! {
-                stored = self.publish_once(result) => stored,
-                () = stop.cancelled() => return false,
+            let tried = tokio::select! {
+                tried = self.try_once(result) => tried,
+                () = stop.cancelled() => break,
             };
-            let Err(error) = stored else { return true };
-            let delay = delays.next().unwrap_or(RETRY_MAX);
-            tracing::warn!("store a result, next try in {delay:?}: {:#}", anyhow::Error::from(error));
-            tokio::select! {
-                () = tokio::time::sleep(delay) => {}
-                () = stop.cancelled() => return false,
+            match tried {
+                Ok(Standing::Offer) => {
+                    host::failpoint!("agent.result.stored");
+                    self.forget(&path);
+                    return Ok(Delivered::Stored);
+                }
+                Ok(Standing::Past) => {
+                    self.forget(&path);
+                    return Ok(Delivered::Settled);
+                }
+                Ok(Standing::Wait | Standing::Reclaim) => {
+                    self.waiting().insert(path, result.clone());
+                    self.nudge();
+                    break;
+                }
+                Err(error) => {
+                    let delay = delays.next().unwrap_or(RETRY_MAX);
+                    tracing::warn!("store a result, next try in {delay:?}: {:#}", anyhow::Error::from(error));
+                    tokio::select! {
+                        () = tokio::time::sleep(delay) => {}
+                        () = stop.cancelled() => break,
+                    }
+                }
+            }
+        }
+        kept?;
+        Ok(Delivered::Left)
+    }
+
+    async fn try_once(&self, result: &AnyResult) -> Result<Standing, QueueError> {
+        let standing = self.standing(result).await?;
+        if standing == Standing::Offer {
+            self.publish(result).await?;
+        }
+        Ok(standing)
+    }
+
+    /// What the record of its sector says about a result.
+    pub(crate) async fn standing(&self, result: &AnyResult) -> Result<Standing, QueueError> {
+        match result {
+            AnyResult::Post(_) => Ok(Standing::Offer),
+            AnyResult::Task(result) => {
+                let found = self.sectors.get(&result.sector.key()).await?;
+                Ok(standing::of(result, found.as_ref().map(|entry| &entry.value)))
             }
         }
     }
 
-    async fn publish_once(&self, result: &AnyResult) -> Result<(), QueueError> {
+    /// Has the queue store a result, now.
+    pub(crate) async fn publish(&self, result: &AnyResult) -> Result<(), QueueError> {
         match result {
             AnyResult::Task(result) => self.nats.publish_result(result).await,
             AnyResult::Post(result) => self.nats.publish_post_result(result).await,
         }
+    }
+
+    /// The results that no job has in hand.
+    pub(crate) fn left(&self) -> Vec<(PathBuf, AnyResult)> {
+        self.waiting().iter().map(|(path, result)| (path.clone(), result.clone())).collect()
+    }
+
+    /// Whether the result of a stage is among those.
+    pub(crate) fn is_waiting(&self, sector: SectorId, stage: Stage) -> bool {
+        self.waiting().values().any(|result| match result {
+            AnyResult::Task(result) => result.sector == sector && result.stage == stage,
+            AnyResult::Post(_) => false,
+        })
+    }
+
+    /// It is worth a look at them now.
+    pub(crate) fn nudge(&self) {
+        self.nudged.notify_one();
+    }
+
+    /// Waits until it is.
+    pub(crate) async fn nudged(&self) {
+        self.nudged.notified().await;
+    }
+
+    /// A result that nobody has to deliver any more.
+    pub(crate) fn forget(&self, path: &Path) {
+        if let Err(error) = durable::remove_file(path) {
+            // The next run stores it once more, which does no harm.
+            tracing::warn!("forget a result that the queue has: {error}");
+        }
+        self.waiting().remove(path);
+        host::failpoint!("agent.journal.forgotten");
+    }
+
+    fn path(&self, id: Uuid, result: &AnyResult) -> PathBuf {
+        let kind = match result {
+            AnyResult::Task(_) => TASK,
+            AnyResult::Post(_) => POST,
+        };
+        self.dir.join(format!("{id}.{kind}"))
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, BTreeMap<PathBuf, AnyResult>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

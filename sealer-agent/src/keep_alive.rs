@@ -3,43 +3,56 @@
 
 use std::time::Duration;
 
-use streams::pull::Delivery;
+use streams::error::QueueError;
 
-use crate::claim::Held;
+use crate::{
+    running::Pointer,
+    tenure::{Beat, Tenure},
+};
 
-/// Runs `work` to its end and keeps `delivery` alive meanwhile; under `claim`, where the task has one.
+/// Runs `work` to its end and keeps its task alive meanwhile, where there is one; under `tenure`, where the task has
+/// a claim.
 pub(crate) async fn while_working<T>(
-    delivery: &Delivery,
-    claim: Option<&mut Held>,
+    pointer: &mut Pointer,
+    tenure: Option<&mut Tenure>,
     ack_wait: Duration,
     work: impl Future<Output = T>,
 ) -> T {
     tokio::select! {
         end = work => end,
-        never = keep(delivery, claim, ack_wait / 4) => match never {},
+        never = keep(pointer, tenure, ack_wait / 4) => match never {},
     }
 }
 
-async fn keep(delivery: &Delivery, mut claim: Option<&mut Held>, every: Duration) -> std::convert::Infallible {
+async fn keep(pointer: &mut Pointer, mut tenure: Option<&mut Tenure>, every: Duration) -> std::convert::Infallible {
     let mut was_ours = true;
     loop {
-        tokio::time::sleep(every).await;
-        let ours = match claim.as_deref_mut().map(Held::beat) {
-            None => Ok(true),
+        // A task that comes again may belong to another life of the queue: then the claim is taken there at once.
+        let came = tokio::select! {
+            () = tokio::time::sleep(every) => false,
+            () = pointer.came() => true,
+        };
+        let beaten = match tenure.as_deref_mut().map(Tenure::beat) {
+            None => Ok(Beat::Ours),
             Some(beat) => beat.await,
         };
-        let told = match ours {
-            Ok(true) => delivery.progress().await,
-            Ok(false) if was_ours => {
-                was_ours = false;
-                tracing::warn!("another agent took this task over; its result will be offered all the same");
-                Ok(())
+        match &beaten {
+            Ok(Beat::OursInNewLife) if !came => pointer.forget(),
+            Ok(Beat::Lost) if was_ours => {
+                tracing::warn!("the claim is not ours any more; the result will be offered all the same");
             }
-            Ok(false) => Ok(()),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = told {
+            _ => {}
+        }
+        was_ours = !matches!(beaten, Ok(Beat::Lost));
+        if let Err(error) = tell(pointer, beaten).await {
             tracing::warn!("say that the work goes on: {:#}", anyhow::Error::from(error));
         }
+    }
+}
+
+async fn tell(pointer: &Pointer, beaten: Result<Beat, QueueError>) -> Result<(), QueueError> {
+    match (beaten?, pointer.latest()) {
+        (Beat::Ours | Beat::OursInNewLife, Some(delivery)) => delivery.progress().await,
+        (Beat::Lost, _) | (_, None) => Ok(()),
     }
 }

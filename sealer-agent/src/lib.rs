@@ -4,10 +4,14 @@
 //!
 //! * people and wiring: [`cli`], [`config`], [`error`], [`app`], [`view`];
 //! * I/O: [`intake`] takes a task when a slot is free, [`runner`] brings it from delivery to acknowledgement under a
-//!   [`claim`] ([`keep_alive`]), [`stage`] does it with the files of a [`store`] and a [`child`] in a [`job_dir`], the
-//!   [`journal`] stores its result, [`heartbeat`] says what is on the [`board`], [`leftovers`] cleans up after the dead;
-//! * deciding, without clock or I/O: [`slots`], [`footprint`], [`request`], [`outcome`], [`halt`], [`names`].
+//!   [`claim`] that is kept ([`tenure`], [`keep_alive`]), [`stage`] does it with the files of a [`store`] and a
+//!   [`child`] in a [`job_dir`], the [`journal`] keeps its result until the queue has it ([`courier`]), [`heartbeat`]
+//!   says what is on the [`board`], [`inventory`] what the stores hold. Work of a killed agent is gone on with
+//!   ([`adoption`]) or cleaned up ([`leftovers`]); a [`queue`] that was lost is laid out again ([`layout_watch`]);
+//! * deciding, without clock or I/O: [`slots`], [`footprint`], [`request`], [`outcome`], [`standing`], [`halt`],
+//!   [`names`].
 
+mod adoption;
 mod app;
 mod blocking;
 mod board;
@@ -15,29 +19,40 @@ mod child;
 mod claim;
 mod cli;
 mod config;
+mod courier;
 mod error;
 mod footprint;
 mod halt;
 mod heartbeat;
 mod holder;
 mod intake;
+mod inventory;
 mod job_dir;
 mod journal;
 mod keep_alive;
+mod layout_watch;
 mod leftovers;
 mod machine;
 mod names;
 mod now;
+mod offered;
+mod order;
 mod outcome;
 mod process;
+mod queue;
 mod request;
 mod runner;
+mod running;
 mod said;
 #[cfg(test)]
 mod sample;
+mod settle;
 mod slots;
 mod stage;
+mod standing;
 mod store;
+mod task;
+mod tenure;
 mod view;
 
 use std::{

@@ -7,6 +7,27 @@ use streams::message::{Facts, Failure, FailureClass};
 /// Lines of the child's log that go into a failure's message.
 const TAIL_LINES: usize = 4;
 
+/// A prover that this machine cannot start.
+pub(crate) const NOT_STARTED: &str = "prover-not-started";
+/// Codes of failures after which another agent should try: those of class
+/// [`RetryElsewhere`](FailureClass::RetryElsewhere), of agents, provers and the coordinator's check.
+const FOR_ANOTHER: [&str; 9] = [
+    NOT_STARTED,
+    "unreadable-result",
+    "out-of-memory",
+    "timed-out",
+    "wrong-output",
+    "missing-params",
+    "does-not-verify",
+    "lost-vanilla",
+    "untrue",
+];
+
+/// Whether a failure with this code is one after which another agent should try. A record keeps codes, not classes.
+pub(crate) fn is_for_another(code: &str) -> bool {
+    FOR_ANOTHER.contains(&code)
+}
+
 /// A child's end, judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Judged {
@@ -27,6 +48,14 @@ pub(crate) enum ResultFile {
     Absent,
     /// There, and not readable.
     Unreadable(String),
+}
+
+/// How a prover ended that was not our child: its result says that it came to its end, and nothing else can.
+pub(crate) const fn end_of_orphan(end: JobEnd, result: &ResultFile) -> JobEnd {
+    match (end, result) {
+        (JobEnd::Lost, ResultFile::Read(_) | ResultFile::Unreadable(_)) => JobEnd::Exited { code: 0 },
+        (end, _) => end,
+    }
 }
 
 /// Judges by how the child ended, what it wrote and what it said last.
@@ -122,6 +151,14 @@ mod tests {
     }
 
     #[test]
+    fn an_orphan_counts_by_its_result() {
+        assert_eq!(end_of_orphan(JobEnd::Lost, &done()), JobEnd::Exited { code: 0 });
+        assert_eq!(end_of_orphan(JobEnd::Lost, &ResultFile::Absent), JobEnd::Lost);
+        assert_eq!(end_of_orphan(JobEnd::TimedOut, &done()), JobEnd::TimedOut);
+        assert_eq!(end_of_orphan(JobEnd::Cancelled, &done()), JobEnd::Cancelled);
+    }
+
+    #[test]
     fn a_refusal_keeps_the_words_of_the_prover() {
         let refused = JobResult::Refused {
             class: FailureClass::Abort,
@@ -148,6 +185,7 @@ mod tests {
         for (end, result, code, class) in cases {
             let failure = failure(judge(end, result, "one\ntwo\n"));
             assert_eq!((failure.code.as_str(), failure.class), (code, class), "{end:?}");
+            assert_eq!(is_for_another(code), class == RetryElsewhere, "{code}");
             assert!(failure.message.ends_with("it said last: one | two"), "{}", failure.message);
         }
     }
@@ -155,6 +193,7 @@ mod tests {
     #[test]
     fn an_output_of_another_stage_is_no_fact() {
         assert_eq!(facts(Output::Unseal {}), Err(wrong_output()));
+        assert!(is_for_another(&wrong_output().code));
         assert_eq!(facts(Output::Pc1 {}), Ok(Facts::Pc1 {}));
     }
 }

@@ -78,7 +78,8 @@ fn kill(pid: u32) {
     }
 }
 
-fn provers_of(job: &Path) -> io::Result<Vec<u32>> {
+/// Processes whose last argument is the job directory.
+pub(crate) fn provers_of(job: &Path) -> io::Result<Vec<u32>> {
     let mut pids = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };

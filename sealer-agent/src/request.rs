@@ -2,17 +2,24 @@
 //!
 //! Pure: no disk, no clock. The record says what is true; a task only points at it, and may be old.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use prover::job::{PieceCommitment, PieceFile, Request, Work};
 use streams::{
-    id::Place,
+    id::{AgentId, Place, Timestamp},
     message::UnsealOrder,
-    sector::{Sealed, SectorRecord, SectorState},
+    records::AgentRecord,
+    sector::{Sealed, SectorRecord, SectorState, StageError},
     stage::Stage,
 };
 
-use crate::store::{manifest::Tag, paths::SectorPaths};
+use crate::{
+    outcome,
+    store::{manifest::Mark, paths::SectorPaths},
+};
 
 /// Whether a stage is to be done now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +51,51 @@ pub(crate) fn due(stage: Stage, record: &SectorRecord, here: &Place) -> Due {
         Stage::AddPiece | Stage::TreeD | Stage::Pc1 | Stage::Pc2 | Stage::C1 => elsewhere,
     };
     if done { Due::MovedOn } else { Due::Now }
+}
+
+/// Times `ack_wait` that an agent leaves to others what failed here as work for another.
+pub(crate) const ELSEWHERE_WAITS: u32 = 3;
+
+/// Whether a stage that failed here is left to another agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Elsewhere<'a> {
+    /// It is not: it did not fail here last, or not for a reason of this machine, or nobody else is there.
+    No,
+    /// For now: another live agent can do it.
+    Leave { code: &'a str },
+    /// Not any more: nobody took it in all that time.
+    NobodyTook { code: &'a str },
+}
+
+/// The newest failure of a stage, if it was `me` and its reason is this machine.
+pub(crate) fn failed_here<'a>(stage: Stage, record: &'a SectorRecord, me: &AgentId) -> Option<&'a StageError> {
+    let newest = record.errors.iter().rev().find(|error| error.stage == stage)?;
+    (newest.agent == *me && outcome::is_for_another(&newest.code)).then_some(newest)
+}
+
+/// Whether `me`, at `here`, leaves to others what failed with `error`.
+pub(crate) fn elsewhere<'a>(
+    error: &'a StageError,
+    me: &AgentId,
+    here: &Place,
+    agents: &[AgentRecord],
+    now: Timestamp,
+    window: Duration,
+) -> Elsewhere<'a> {
+    let stage = error.stage;
+    let can = |other: &AgentRecord| {
+        other.agent != *me
+            && (!stage.is_bound() || other.place == *here)
+            && other.classes.iter().any(|slots| slots.class == stage.class())
+    };
+    let code = error.code.as_str();
+    if !agents.iter().any(can) {
+        Elsewhere::No
+    } else if u128::from(now.ms_since(error.at)) < window.as_millis() {
+        Elsewhere::Leave { code }
+    } else {
+        Elsewhere::NobodyTook { code }
+    }
 }
 
 /// The states, by [`rank`], in which a stage is wanted.
@@ -145,12 +197,14 @@ pub(crate) fn unseal(record: &SectorRecord, order: &UnsealOrder, sealed: PathBuf
     Some(Request { proof: record.proof, work })
 }
 
-/// What PC1's layers belong to.
-pub(crate) fn tag(record: &SectorRecord) -> Option<Tag> {
-    match &record.state {
-        SectorState::Ticketed { at, ticket, .. } => Some(Tag { generation: at.generation, ticket: *ticket }),
-        _ => None,
-    }
+/// What the files that a stage makes belong to.
+pub(crate) fn mark(record: &SectorRecord) -> Mark {
+    let ticket = match &record.state {
+        SectorState::Ticketed { ticket, .. } | SectorState::Pc1Done { ticket, .. } => Some(*ticket),
+        state => state.sealed().map(|sealed| sealed.ticket),
+    };
+    let generation = record.state.placement().map_or(1, |at| at.generation);
+    Mark { incarnation: record.incarnation, generation, ticket }
 }
 
 fn staged(record: &SectorRecord, files: &SectorPaths) -> Option<PathBuf> {

@@ -1,10 +1,11 @@
 //! Every state against every stage.
 
 use streams::{
-    id::{Incarnation, SectorId, StoreId, Timestamp},
+    id::{Incarnation, SectorId, StoreId},
     message::ArtifactRef,
     proof::{Bytes32, Drawn, ProofBytes, SealProof},
     sector::{MessageRef, ParkReason, Persisted, Piece, Placement, PreCommit},
+    stage::Class,
 };
 
 use super::*;
@@ -27,7 +28,7 @@ fn sealed() -> Sealed {
 }
 
 fn pre_commit() -> PreCommit {
-    PreCommit { message: message(), epoch: 20 }
+    PreCommit { message: Some(message()), epoch: 20 }
 }
 
 fn message() -> MessageRef {
@@ -37,9 +38,9 @@ fn message() -> MessageRef {
 fn proving(finalized: bool) -> SectorState {
     SectorState::Proving {
         sealed: sealed(),
-        pre_commit: pre_commit(),
-        seed: drawn(25),
-        prove_commit: message(),
+        pre_commit: Some(pre_commit()),
+        seed: Some(drawn(25)),
+        prove_commit: Some(message()),
         activation: 30,
         expiration: 600,
         deadline: 1,
@@ -200,4 +201,76 @@ fn unseal_writes_beside_its_scratch_and_never_into_the_cache() {
     let Work::Unseal { scratch, output, .. } = request.work else { panic!("not an unseal") };
     assert_eq!(scratch, Path::new("/s/scratch/x/cache"));
     assert_eq!(output, Path::new("/s/scratch/x/data"));
+}
+
+#[test]
+fn what_failed_for_this_machine_s_sake_is_left_to_another_for_a_while() {
+    let agent = |name: &str, place: &str, class| AgentRecord {
+        agent: name.parse().unwrap(),
+        place: place.parse().unwrap(),
+        host: "h".to_owned(),
+        pid: 1,
+        run: uuid::Uuid::nil(),
+        version: "0".to_owned(),
+        started_at: Timestamp(1),
+        at: Timestamp(1),
+        classes: vec![streams::records::ClassSlots { class, slots: 1, used: 0 }],
+        jobs: vec![],
+    };
+    let error = |name: &str, stage, code: &str| StageError {
+        at: Timestamp(1_000),
+        stage,
+        attempt: 1,
+        agent: name.parse().unwrap(),
+        code: code.to_owned(),
+        message: String::new(),
+    };
+    let here: Place = "here".parse().unwrap();
+    let me: AgentId = "me".parse().unwrap();
+    let of = |stage, errors: Vec<StageError>, others: &[AgentRecord], now| {
+        let record = SectorRecord { errors, ..crate::sample::allocated(1) };
+        let window = Duration::from_secs(180);
+        let words = failed_here(stage, &record, &me)
+            .map_or(Elsewhere::No, |error| elsewhere(error, &me, &here, others, Timestamp(now), window));
+        format!("{words:?}")
+    };
+    let (c2, pc2) = (Class::C2Gpu, Class::Pc2Gpu);
+    let oom = |name: &str, stage| error(name, stage, "out-of-memory");
+    let leave = "Leave { code: \"out-of-memory\" }";
+    let cases = [
+        ("no failure", Stage::C2, vec![], vec![agent("b", "x", c2)], 2_000, "No"),
+        ("mine", Stage::C2, vec![oom("me", Stage::C2)], vec![agent("b", "x", c2)], 2_000, leave),
+        (
+            "another's is newer",
+            Stage::C2,
+            vec![oom("me", Stage::C2), oom("b", Stage::C2)],
+            vec![agent("b", "x", c2)],
+            2_000,
+            "No",
+        ),
+        ("of another stage", Stage::C2, vec![oom("me", Stage::C1)], vec![agent("b", "x", c2)], 2_000, "No"),
+        (
+            "the sector's fault",
+            Stage::C2,
+            vec![error("me", Stage::C2, "crashed")],
+            vec![agent("b", "x", c2)],
+            2_000,
+            "No",
+        ),
+        ("nobody else", Stage::C2, vec![oom("me", Stage::C2)], vec![agent("me", "here", c2)], 2_000, "No"),
+        ("another class", Stage::C2, vec![oom("me", Stage::C2)], vec![agent("b", "x", pc2)], 2_000, "No"),
+        ("bound, elsewhere", Stage::Pc2, vec![oom("me", Stage::Pc2)], vec![agent("b", "x", pc2)], 2_000, "No"),
+        ("bound, here", Stage::Pc2, vec![oom("me", Stage::Pc2)], vec![agent("b", "here", pc2)], 2_000, leave),
+        (
+            "long ago",
+            Stage::C2,
+            vec![oom("me", Stage::C2)],
+            vec![agent("b", "x", c2)],
+            181_000,
+            "NobodyTook { code: \"out-of-memory\" }",
+        ),
+    ];
+    for (case, stage, errors, others, now, want) in cases {
+        assert_eq!(of(stage, errors, &others, now), want, "{case}");
+    }
 }

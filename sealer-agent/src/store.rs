@@ -4,6 +4,8 @@
 //! that `sealer-agent store init` made. An unmounted disk leaves an empty folder, and an empty folder is no store:
 //! that is what the identity file is for.
 
+pub(crate) mod high_water;
+pub(crate) mod holdings;
 pub(crate) mod identity;
 pub(crate) mod local;
 pub(crate) mod manifest;

@@ -154,7 +154,7 @@ struct JobLine {
 
 impl JobLine {
     fn new(found: &job_dir::Found) -> Self {
-        let job_dir::Found { path, owner, progress } = found;
+        let job_dir::Found { path, owner, progress, .. } = found;
         let what = match &owner.what {
             JobSubject::Sector { sector, stage } => format!("{stage} {sector}"),
             JobSubject::Partition { class, miner, open, partition } => format!("{class} {miner} {open} {partition}"),
@@ -163,8 +163,8 @@ impl JobLine {
             job: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
             agent: owner.agent.to_string(),
             what,
-            // What a dead agent left is ended by the next sweep.
-            state: if owner.process.is_alive() { "running" } else { "orphaned" },
+            // What a dead agent left waits to be taken over.
+            state: if job_dir::is_in_hand(path) { "running" } else { "orphaned" },
             phase: progress.as_ref().map_or_else(|| "-".to_owned(), |p| p.phase.clone()),
             permille: progress.as_ref().and_then(|p| p.permille),
             elapsed_ms: now().ms_since(owner.started_at),

@@ -15,7 +15,8 @@ mod drift;
 mod plan;
 
 pub(crate) use plan::{
-    ARTIFACTS_BUCKET, COORDINATOR, ConsumerPlan, POST_RESULTS, POSTER, RESULTS, TASKS, consumer_name, task_stream,
+    ARTIFACTS_BUCKET, COORDINATOR, ConsumerPlan, EVENTS, POST_RESULTS, POSTER, RESULTS, TASKS, consumer_name,
+    task_stream,
 };
 
 /// What the operator decides about the layout.

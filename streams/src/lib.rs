@@ -6,7 +6,7 @@
 //! * **texts**: [`subject`], [`message`], [`sector`], [`records`], [`control`], [`inventory`]: what is written on a subject or under
 //!   a key, in the versioned envelope of [`text`], with golden files that hold the format still;
 //! * **the post office**: [`layout`] creates streams and buckets and reports drift; [`nats`], [`pull`], [`kv`],
-//!   [`lease`], [`artifact`], [`call`], [`report`] and [`server`] wrap the client so that its known traps cannot be
+//!   [`lease`], [`artifact`], [`call`], [`report`], [`whole`] and [`server`] wrap the client so that its known traps cannot be
 //!   stepped into.
 //!
 //! It imports nothing else of ours.
@@ -35,3 +35,4 @@ pub mod subject;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod text;
+pub mod whole;

@@ -125,8 +125,8 @@ pub struct MessageRef {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PreCommit {
-    /// The message that carried it.
-    pub message: MessageRef,
+    /// The message that carried it; `None` where a rebuild found it on chain and no outbox knew of it any more.
+    pub message: Option<MessageRef>,
     /// `PreCommitEpoch` from `StateSectorPreCommitInfo`: the seed's epoch follows from this one, not from a receipt.
     pub epoch: Epoch,
 }
@@ -239,12 +239,12 @@ pub enum SectorState {
     Proving {
         /// What sealing made.
         sealed: Sealed,
-        /// The pre-commit.
-        pre_commit: PreCommit,
-        /// The seed.
-        seed: Drawn,
-        /// The prove-commit message.
-        prove_commit: MessageRef,
+        /// The pre-commit; `None` where a rebuild found the sector proving: the chain forgets it by then.
+        pre_commit: Option<PreCommit>,
+        /// The seed, unless a rebuild found the sector proving.
+        seed: Option<Drawn>,
+        /// The prove-commit message, unless a rebuild found the sector proving.
+        prove_commit: Option<MessageRef>,
         /// `Activation` of the on-chain info.
         activation: Epoch,
         /// `Expiration` of the on-chain info.

@@ -47,6 +47,17 @@ pub struct ServerOptions {
     pub die_with_parent: bool,
 }
 
+/// Which of several servers one is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Its name, unique among them.
+    pub name: String,
+    /// Where it listens for the others: known before it starts, since the others are told.
+    pub listen: SocketAddr,
+    /// Where all of them listen, itself included.
+    pub routes: Vec<SocketAddr>,
+}
+
 /// A server could not be found, installed or started.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
@@ -136,6 +147,7 @@ impl ServerError {
 #[derive(Debug)]
 pub struct ServerProcess {
     options: ServerOptions,
+    member: Option<Member>,
     program: PathBuf,
     child: Option<Child>,
     url: String,
@@ -154,8 +166,18 @@ impl Drop for ServerProcess {
 impl ServerProcess {
     /// Finds or installs a server, starts it and waits until it answers.
     pub async fn start(options: ServerOptions) -> Result<Self, ServerError> {
+        Self::begin(options, None).await
+    }
+
+    /// The same for one of several servers. It answers before the others are there; streams can be made once a
+    /// majority is.
+    pub async fn start_member(options: ServerOptions, member: Member) -> Result<Self, ServerError> {
+        Self::begin(options, Some(member)).await
+    }
+
+    async fn begin(options: ServerOptions, member: Option<Member>) -> Result<Self, ServerError> {
         let program = find_or_install().await?;
-        let mut server = Self { options, program, child: None, url: String::new() };
+        let mut server = Self { options, member, program, child: None, url: String::new() };
         server.launch().await?;
         Ok(server)
     }
@@ -164,6 +186,12 @@ impl ServerProcess {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Its name among several.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.member.as_ref().map(|member| member.name.as_str())
     }
 
     /// Its process, while it runs.
@@ -239,7 +267,10 @@ impl ServerProcess {
         let dir = dir.canonicalize().map_err(ServerError::system("open", &self.options.dir))?;
         self.check_port()?;
         let conf = dir.join("nats.conf");
-        let text = conf::with(self.options.host, self.options.port, &dir.join("store"));
+        let mut text = conf::with(self.options.host, self.options.port, &dir.join("store"));
+        if let Some(member) = &self.member {
+            text = conf::with_member(&text, member);
+        }
         std::fs::File::create(&conf)
             .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
             .map_err(ServerError::system("write", &conf))?;

@@ -15,6 +15,10 @@ use crate::{
     server::{ServerOptions, ServerProcess},
 };
 
+mod three;
+
+pub use three::TestCluster;
+
 /// How often [`wait_for`] looks.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -96,6 +100,13 @@ impl TestServer {
     /// Starts it again on the same port and store.
     pub async fn restart(&mut self) {
         or_panic("restart nats-server", self.server.restart().await);
+    }
+
+    /// Kills it, takes away all that it stored, and starts it again where it was, empty.
+    pub async fn wipe(&mut self) {
+        self.kill9().await;
+        or_panic("remove the store", std::fs::remove_dir_all(self.dir.path().join("store")));
+        self.restart().await;
     }
 }
 

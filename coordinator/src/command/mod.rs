@@ -1,16 +1,18 @@
 //! What a person types: each command is a file.
 
 mod ask;
+pub(crate) mod backup;
 mod init;
 mod keys;
 mod listings;
 mod miner;
+pub(crate) mod rebuild;
 pub(crate) mod submit;
 pub(crate) mod unseal;
 
 use std::path::{Path, PathBuf};
 
-use host::exit::CliError;
+use host::{exit::CliError, telemetry::LogFormat};
 use streams::{control::CreateMinerRequest, nats::Nats};
 
 use crate::{
@@ -56,6 +58,24 @@ pub(crate) async fn run(cli: Cli) -> Result<(), CliError> {
         }
         Command::Keys(crate::cli::Keys::Generate { name, kind, output }) => {
             keys::generate(&home, &name, kind, output.output)
+        }
+        Command::Rebuild(args) => {
+            host::telemetry::init(LogFormat::default(), prover::LOG_FILTER)?;
+            let config = config::read(&home, cli.config)?;
+            let report = Box::pin(rebuild::rebuild(&config, &data(&home), &args)).await?;
+            report.details()?.print(args.output.output)
+        }
+        Command::Restore(args) => {
+            host::telemetry::init(LogFormat::default(), prover::LOG_FILTER)?;
+            let config = config::read(&home, cli.config)?;
+            let report = Box::pin(rebuild::restore(&config, &data(&home), &args)).await?;
+            report.details()?.print(args.rebuild.output.output)
+        }
+        Command::Backup(crate::cli::Backup::Now { output }) => {
+            backup::now(&config::read(&home, cli.config)?, &data(&home), output.output).await
+        }
+        Command::Backup(crate::cli::Backup::List { output }) => {
+            backup::show(&config::read(&home, cli.config)?, &data(&home), output.output)
         }
         Command::Dev(args) => Box::pin(dev::run(args)).await,
     }

@@ -1,4 +1,5 @@
-//! What a person sees while sectors are sealed: each change of state with its times, and what runs now.
+//! What a person sees while sectors are sealed: each change of state with its times, and what runs now; and the window
+//! PoSts that ran meanwhile, since seals yield their cores to those.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,15 +10,19 @@ use anyhow::Context as _;
 use host::exit::{CliError, Exit};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use streams::{
-    id::SectorId,
+    id::{SectorId, Timestamp},
     kv::{Bucket, BucketName, Change, Watch},
     nats::Nats,
-    records::{AgentRecord, JobSubject, PostRecord},
+    records::{AgentRecord, JobNow, JobSubject, PostRecord},
     sector::{SectorRecord, SectorState},
+    stage::Class,
 };
 
 /// How often a running job is told of where no terminal can show it move.
 const TELL_EVERY: Duration = Duration::from_secs(15);
+
+/// When something ran: from, until.
+pub(super) type Ran = (Timestamp, Timestamp);
 
 /// The live view, and the condition that ends it.
 pub(super) struct Live {
@@ -28,6 +33,8 @@ pub(super) struct Live {
     seen: BTreeMap<SectorId, SectorRecord>,
     waiting: BTreeSet<SectorId>,
     now: BTreeMap<String, Vec<String>>,
+    /// Window PoSt SNARKs by agent and start, with the time they were last seen at work.
+    snarks: BTreeMap<(String, Timestamp), Timestamp>,
     bar: ProgressBar,
     told_at: Instant,
 }
@@ -54,13 +61,15 @@ impl Live {
             seen: BTreeMap::new(),
             waiting: sectors.iter().copied().collect(),
             now: BTreeMap::new(),
+            snarks: BTreeMap::new(),
             bar,
             told_at: began,
         })
     }
 
-    /// Shows what happens until a window PoSt over each sector is on chain. A sector that cannot get there ends it.
-    pub(super) async fn until_proven(mut self) -> Result<(), CliError> {
+    /// Shows what happens until a window PoSt over each sector is on chain, and answers when PoSt SNARKs were made
+    /// meanwhile. A sector that cannot get there ends it.
+    pub(super) async fn until_proven(mut self) -> Result<Vec<Ran>, CliError> {
         while !self.waiting.is_empty() {
             tokio::select! {
                 change = self.sectors.next() => self.sector(change.context("watch SECTORS")?)?,
@@ -69,7 +78,7 @@ impl Live {
             }
         }
         self.bar.finish_and_clear();
-        Ok(())
+        Ok(self.snarks.into_iter().map(|((_, from), until)| (from, until)).collect())
     }
 
     fn sector(&mut self, change: Change<SectorRecord>) -> Result<(), CliError> {
@@ -109,6 +118,9 @@ impl Live {
                 self.now.remove(&key);
             }
             Change::Put(entry) => {
+                for job in entry.value.jobs.iter().filter(|job| is_post_snark(job)) {
+                    self.snarks.insert((entry.key.clone(), job.started_at), entry.value.at);
+                }
                 let jobs = entry.value.jobs.iter().map(|job| {
                     let what = match &job.what {
                         JobSubject::Sector { sector, stage } => format!("{sector} {stage}"),
@@ -150,6 +162,10 @@ impl Live {
         let line = format!("[{:6.1} s] {text}", self.began.elapsed().as_secs_f64());
         self.bar.suspend(|| println!("{line}"));
     }
+}
+
+fn is_post_snark(job: &JobNow) -> bool {
+    matches!(job.what, JobSubject::Partition { class: Class::PostGpu, .. })
 }
 
 /// What the last change says, in a few words.

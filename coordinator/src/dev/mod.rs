@@ -86,10 +86,10 @@ async fn demo(args: &Args, dir: &Path, cluster: &mut Cluster, began: Instant) ->
 
     let live = Live::new(&nats, &sectors, began, std::io::stderr().is_terminal()).await?;
     let proven = tokio::time::timeout(args.limit, cluster.unless_broken(Box::pin(live.until_proven())));
-    Box::pin(proven).await.map_err(|_| late(args.limit, cluster))??;
+    let snarks = Box::pin(proven).await.map_err(|_| late(args.limit, cluster))??;
 
     cluster.unless_broken(commands.unseal_and_compare(carrier, &file, &dir.join("unsealed"))).await?;
-    print_split(&nats, &sectors, dir).await?;
+    print_split(&nats, &sectors, &snarks, dir).await?;
     println!("\nall done in {:.0} s: two sectors sealed, proven and read back", began.elapsed().as_secs_f64());
     if args.keep { rest(cluster, &commands).await } else { Ok(()) }
 }
@@ -139,7 +139,7 @@ fn late(limit: Duration, cluster: &Cluster) -> CliError {
         .hint(format!("the logs are in {}", cluster.logs().display()))
 }
 
-async fn print_split(nats: &Nats, sectors: &[SectorId], dir: &Path) -> Result<(), CliError> {
+async fn print_split(nats: &Nats, sectors: &[SectorId], snarks: &[live::Ran], dir: &Path) -> Result<(), CliError> {
     let records: Bucket<SectorRecord> = Bucket::open(nats, BucketName::Sectors).await.context("open SECTORS")?;
     let chain: Bucket<ChainHead> = Bucket::open(nats, BucketName::Chain).await.context("open CHAIN")?;
     let head = chain.get("head").await.context("read the chain's head")?.context("the follower wrote no head")?.value;
@@ -148,7 +148,8 @@ async fn print_split(nats: &Nats, sectors: &[SectorId], dir: &Path) -> Result<()
     let mut splits = Vec::new();
     for id in sectors {
         let record = records.get(&id.key()).await.context("read a sector")?.context("a sector's record is gone")?.value;
-        let Some(split) = split::split(&record, policy.pre_commit_challenge_delay, head.block_delay_secs) else {
+        let Some(split) = split::split(&record, policy.pre_commit_challenge_delay, head.block_delay_secs, snarks)
+        else {
             continue;
         };
         split::print(id, &split);

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use streams::{
-    id::{Epoch, SectorId},
-    sector::{SectorRecord, SectorState},
+    id::{Epoch, SectorId, Timestamp},
+    sector::{SectorRecord, SectorState, StageRun},
     stage::Stage,
 };
 
@@ -18,6 +18,9 @@ pub(crate) struct Split {
     pub(crate) stages: Vec<(Stage, u64, u64)>,
     /// Epochs the chain's rules ask for, as time.
     pub(crate) epochs_ms: u64,
+    /// How long its stages had to share the machine with window PoSts, to which seals yield their cores: part of the
+    /// stages' time.
+    pub(crate) yielded_ms: u64,
     /// What is left: queue, verification, batching, noticing that messages landed.
     pub(crate) rest_ms: u64,
 }
@@ -32,23 +35,33 @@ const fn epochs_required(challenge_delay: Epoch) -> Epoch {
 }
 
 /// Splits the time of a sector that is proving; `None` for any other.
-pub(crate) fn split(record: &SectorRecord, challenge_delay: Epoch, block_delay_secs: u64) -> Option<Split> {
+///
+/// `snarks`: when window PoSt SNARKs were made on the same machine.
+pub(crate) fn split(
+    record: &SectorRecord,
+    challenge_delay: Epoch,
+    block_delay_secs: u64,
+    snarks: &[(Timestamp, Timestamp)],
+) -> Option<Split> {
     if !matches!(record.state, SectorState::Proving { .. }) {
         return None;
     }
     let proving_at = record.messages.iter().filter_map(|m| m.landed_at).max().unwrap_or(record.entered_at);
-    let stages: Vec<_> = record
-        .story
-        .iter()
-        .filter(|run| is_on_the_way(run.stage) && run.ended_at <= proving_at)
+    let on_the_way = || record.story.iter().filter(|run| is_on_the_way(run.stage) && run.ended_at <= proving_at);
+    let stages: Vec<_> = on_the_way()
         .map(|run| (run.stage, run.started_at.ms_since(run.queued_at), run.ended_at.ms_since(run.started_at)))
         .collect();
+    let yielded_ms = on_the_way().map(|run| overlap_ms(run, snarks)).sum();
     let total_ms = proving_at.ms_since(record.submitted_at);
     let staged_ms: u64 = stages.iter().map(|(_, waited, ran)| waited + ran).sum();
     let epochs = u64::try_from(epochs_required(challenge_delay)).unwrap_or(0);
     let epochs_ms = epochs.saturating_mul(block_delay_secs).saturating_mul(1000);
     let rest_ms = total_ms.saturating_sub(staged_ms).saturating_sub(epochs_ms);
-    Some(Split { total_ms, stages, epochs_ms, rest_ms })
+    Some(Split { total_ms, stages, epochs_ms, yielded_ms, rest_ms })
+}
+
+fn overlap_ms(run: &StageRun, others: &[(Timestamp, Timestamp)]) -> u64 {
+    others.iter().map(|(from, until)| run.ended_at.min(*until).ms_since(run.started_at.max(*from))).sum()
 }
 
 /// Persisting runs beside the wait for the seed, and what follows proving is not on the way to it.
@@ -64,10 +77,11 @@ pub(crate) fn print(id: &SectorId, split: &Split) {
     let ran: u64 = split.stages.iter().map(|(_, _, ran)| ran).sum();
     let each = split.stages.iter().map(|(stage, _, ran)| format!("{stage} {:.2}", seconds(*ran))).collect::<Vec<_>>();
     println!(
-        "  {id}: submit to proving {:.1} = stages {:.1} ({}) + waiting for a slot {:.1} + epochs the chain requires {:.1} + the rest {:.1}",
+        "  {id}: submit to proving {:.1} = stages {:.1} ({}; {:.1} beside a window PoSt) + waiting for a slot {:.1} + epochs the chain requires {:.1} + the rest {:.1}",
         seconds(split.total_ms),
         seconds(ran),
         each.join(", "),
+        seconds(split.yielded_ms),
         seconds(waited),
         seconds(split.epochs_ms),
         seconds(split.rest_ms),
@@ -87,6 +101,7 @@ pub(crate) fn write(path: &Path, splits: &[(SectorId, Split)]) -> anyhow::Result
                 "sector": id,
                 "total_ms": split.total_ms,
                 "epochs_ms": split.epochs_ms,
+                "yielded_ms": split.yielded_ms,
                 "rest_ms": split.rest_ms,
                 "stages": stages.collect::<Vec<_>>(),
             })
@@ -155,9 +170,9 @@ mod tests {
         let message = MessageRef { sender: "t1x".into(), nonce: 0 };
         SectorState::Proving {
             sealed: Sealed { at, ticket: drawn, comm_d: Bytes32([2; 32]), comm_r: Bytes32([3; 32]), persisted: None },
-            pre_commit: PreCommit { message: message.clone(), epoch: 20 },
-            seed: drawn,
-            prove_commit: message,
+            pre_commit: Some(PreCommit { message: Some(message.clone()), epoch: 20 }),
+            seed: Some(drawn),
+            prove_commit: Some(message),
             activation: 80,
             expiration: 900,
             deadline: 2,
@@ -168,7 +183,8 @@ mod tests {
 
     #[test]
     fn every_millisecond_is_somewhere() {
-        let split = split(&record(proving()), 5, 1).unwrap();
+        let split = split(&record(proving()), 5, 1, &[]).unwrap();
+        assert_eq!(split.yielded_ms, 0);
         assert_eq!(split.total_ms, 60_500);
         assert_eq!(split.stages, vec![(Stage::Pc1, 100, 800), (Stage::C2, 3_000, 45_000)]);
         assert_eq!(split.epochs_ms, 8_000);
@@ -176,9 +192,17 @@ mod tests {
     }
 
     #[test]
+    fn cores_are_yielded_only_while_both_ran() {
+        let snarks = [(500, 900), (1_900, 2_100), (14_000, 16_500), (59_000, 66_000), (30_000, 31_000)];
+        let snarks = snarks.map(|(from, until)| (Timestamp(from), Timestamp(until)));
+        let split = split(&record(proving()), 5, 1, &snarks).unwrap();
+        assert_eq!(split.yielded_ms, 100 + 1_500 + 1_000 + 1_000);
+    }
+
+    #[test]
     fn a_sector_on_its_way_has_no_split() {
         let at =
             Placement { place: "here".parse().unwrap(), store: streams::id::StoreId(uuid::Uuid::nil()), generation: 1 };
-        assert_eq!(split(&record(SectorState::Placed { at }), 5, 1), None);
+        assert_eq!(split(&record(SectorState::Placed { at }), 5, 1, &[]), None);
     }
 }

@@ -4,8 +4,9 @@
 //! the message's name by compare-and-set of its own record, and only then is anything signed.
 
 use std::{
+    collections::BTreeSet,
     error::Error,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use chain::{
@@ -17,6 +18,7 @@ use chain::{
     sender::{Outgoing, SendError, Sender},
 };
 use fvm_shared::econ::TokenAmount;
+use host::failpoint;
 use streams::{
     id::{Epoch, MinerId, SectorId},
     lease::Lease,
@@ -65,6 +67,8 @@ pub(crate) struct Carrier {
     /// How long a sector is promised for.
     pub(crate) life: Epoch,
     pub(crate) lease: Arc<Lease>,
+    /// Refused once. A node that is behind refuses what the chain would take: nobody is parked by one answer.
+    pub(crate) refused_once: Mutex<BTreeSet<(Kind, SectorId)>>,
 }
 
 impl Carrier {
@@ -90,12 +94,16 @@ impl Carrier {
                 }
             }
         }
+        failpoint!("coordinator.onchain.prepared");
         let mut batches = vec![ready];
         while let Some(mut batch) = batches.pop() {
             if batch.is_empty() {
                 continue;
             }
-            let Err(error) = self.send(kind, &miner, &batch).await else { continue };
+            let Err(error) = self.send(kind, &miner, &batch).await else {
+                self.refusals(|refused| batch.iter().for_each(|p| drop(refused.remove(&(kind, p.sector)))));
+                continue;
+            };
             match Failed::from(&error) {
                 // One bad sector fails the whole message: halves find it.
                 Failed::Contents | Failed::ContentsForNow if batch.len() > 1 => {
@@ -129,6 +137,7 @@ impl Carrier {
             .await;
         match sent {
             Ok(message) => {
+                failpoint!("coordinator.onchain.sent");
                 tracing::info!(miner = %miner.id, nonce = message.nonce, sectors = batch.len(), "{} sent", name(kind));
                 Ok(())
             }
@@ -158,6 +167,7 @@ impl Carrier {
             if let Applied::Refused(refused) = self.driver.tell(passenger.sector, event).await? {
                 return Err(format!("sector {}: {refused}", passenger.sector).into());
             }
+            failpoint!("coordinator.onchain.joined");
         }
         // Last, because nothing between here and the signature waits.
         if self.lease.is_held() { Ok(()) } else { Err("another coordinator leads now".into()) }
@@ -169,15 +179,26 @@ impl Carrier {
             if let Err(error) = self.driver.tell(passenger.sector, event).await {
                 tracing::warn!(sector = %passenger.sector, "leave a message that was not sent: {error}");
             }
+            failpoint!("coordinator.onchain.left");
         }
     }
 
-    /// Parks sectors that no message can carry; returns those that could not be told.
+    fn refusals<R>(&self, look: impl FnOnce(&mut BTreeSet<(Kind, SectorId)>) -> R) -> R {
+        look(&mut self.refused_once.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Parks sectors that no message can carry, at the second refusal; returns those that are to be offered again.
     async fn reject(&self, kind: Kind, batch: &[Passenger], error: &SendError) -> Vec<SectorId> {
         let words = host::exit::chain(error);
         let mut again = Vec::new();
         for passenger in batch {
             let sector = passenger.sector;
+            if self.refusals(|refused| refused.insert((kind, sector))) {
+                tracing::warn!(%sector, "{} would fail, asked once more before it is parked: {words}", name(kind));
+                again.push(sector);
+                continue;
+            }
+            self.refusals(|refused| refused.remove(&(kind, sector)));
             let code = match kind {
                 Kind::PreCommit => Code::PreCommitRefused,
                 Kind::ProveCommit => Code::ProveCommitRefused,
@@ -186,6 +207,7 @@ impl Carrier {
                 tracing::warn!(%sector, "park a sector that the chain refuses: {error}");
                 again.push(sector);
             }
+            failpoint!("coordinator.onchain.rejected");
         }
         again
     }

@@ -4,10 +4,13 @@
 //! batcher   offers ─► batch::cut ─► carrier
 //! carrier   checks each sector, simulates the whole, has each join by compare-and-set, then the sender signs
 //! waits     every new head: pumps the outboxes, tells what landed, draws seeds that are due
+//! forks     a head that is on another branch: what landed there is compared with the chain again
 //! ```
 
 mod batcher;
 mod carrier;
+mod forks;
+mod landings;
 mod pre_commit;
 mod prove_commit;
 mod waits;

@@ -23,6 +23,11 @@ impl Carrier {
             return Err(NotReady::Elsewhere);
         };
         let on_chain = self.still_pre_committed(&record, pre_commit).await?;
+        if on_chain.pre_commit_epoch != pre_commit.epoch {
+            tracing::warn!(%sector, "its pre-commit moved from epoch {} to {}", pre_commit.epoch, on_chain.pre_commit_epoch);
+            self.tell(sector, Event::PreCommitReorged { message: pre_commit.message.clone() }).await?;
+            return Err(NotReady::Elsewhere);
+        }
         let later = |e: ChainError| NotReady::Later(e.to_string());
         let drawn = self.draw_seed(sector.miner, on_chain.pre_commit_epoch).await.map_err(later)?;
         if drawn != *seed {
@@ -63,6 +68,15 @@ impl Carrier {
 
     async fn tell(&self, sector: SectorId, event: Event) -> Result<(), NotReady> {
         self.driver.tell(sector, event).await.map(|_| ()).map_err(|e| NotReady::Later(e.to_string()))
+    }
+
+    /// The seed of a sector, if the chain has its pre-commit in the epoch that its record says.
+    pub(super) async fn seed_of(&self, sector: SectorId, pre_commit: Epoch) -> Result<Option<Drawn>, ChainError> {
+        let found = self.chain.pre_commit(sector.miner, sector.number, &Vec::new()).await?;
+        if found.is_none_or(|found| found.pre_commit_epoch != pre_commit) {
+            return Ok(None);
+        }
+        self.draw_seed(sector.miner, pre_commit).await.map(Some)
     }
 
     /// The seed's epoch follows from the pre-commit's, its value from the beacon.

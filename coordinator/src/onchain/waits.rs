@@ -5,47 +5,44 @@ use std::{
     sync::Arc,
 };
 
-use chain::params::batch_failures;
+use chain::{api::TipSet, fork::Heads};
+use host::failpoint;
 use streams::{
     id::{Epoch, SectorId},
-    records::{Fate, OutboxEntry},
+    records::Fate,
     sector::MessageRef,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    head::Head,
-    onchain::Carrier,
-    sector::{Event, Landing, OnChain, PRE_COMMIT, PROVE_COMMIT},
-};
-
-/// The effect of a message on a sector, at the head.
-enum Seen {
-    There(Event),
-    NotThere,
-    /// To be looked at again at the next head.
-    Unknown,
-}
+use crate::{head::Head, onchain::Carrier, sector::Event};
 
 /// The waits of a leading coordinator. They are kept in memory alone: the reconciler notes them again.
 pub(crate) struct Waits {
-    carrier: Arc<Carrier>,
+    pub(super) carrier: Arc<Carrier>,
     head: Head,
     follows: mpsc::Receiver<MessageRef>,
     seeds: mpsc::Receiver<(SectorId, Epoch)>,
     messages: BTreeSet<MessageRef>,
     sectors: BTreeMap<SectorId, Epoch>,
+    /// The heads of our own node so far.
+    pub(super) heads: Heads,
+    /// The last of them.
+    pub(super) at: Option<TipSet>,
+    /// There was a fork: what happened above this height is to be compared with the chain.
+    pub(super) suspect_since: Option<Epoch>,
 }
 
 impl Waits {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         carrier: Arc<Carrier>,
         head: Head,
         follows: mpsc::Receiver<MessageRef>,
         seeds: mpsc::Receiver<(SectorId, Epoch)>,
     ) -> Self {
-        Self { carrier, head, follows, seeds, messages: BTreeSet::new(), sectors: BTreeMap::new() }
+        let heads = Heads::new(carrier.policy.finality);
+        let (messages, sectors) = (BTreeSet::new(), BTreeMap::new());
+        Self { carrier, head, follows, seeds, messages, sectors, heads, at: None, suspect_since: None }
     }
 
     /// Looks at the chain with every head, and at what is new at once.
@@ -73,12 +70,20 @@ impl Waits {
         }
     }
 
-    fn head_epoch(&mut self) -> Option<Epoch> {
+    pub(super) fn head_epoch(&mut self) -> Option<Epoch> {
         self.head.borrow_and_update().as_ref().map(|head| head.epoch)
     }
 
     async fn at_new_head(&mut self) {
         self.head.mark_unchanged();
+        match self.look_at_head().await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => {
+                tracing::warn!("look at the chain, again at the next head: {error}");
+                return;
+            }
+        }
         for sender in self.carrier.miners.senders() {
             match sender.pump().await {
                 Ok(pumped) => {
@@ -92,9 +97,11 @@ impl Waits {
                 }
             }
         }
+        failpoint!("coordinator.onchain.pumped");
         for message in self.messages.clone() {
             self.look_at(&message).await;
         }
+        self.recheck().await;
         self.draw_due_seeds().await;
     }
 
@@ -108,14 +115,20 @@ impl Waits {
             .map(|(sector, pre_commit)| (*sector, *pre_commit))
             .collect();
         for (sector, pre_commit) in due {
-            let drawn = match self.carrier.draw_seed(sector.miner, pre_commit).await {
-                Ok(seed) => seed,
+            let drawn = match self.carrier.seed_of(sector, pre_commit).await {
+                Ok(Some(seed)) => seed,
+                // It is not where the record says: the next look at the chain tells the sector.
+                Ok(None) => {
+                    self.suspect(pre_commit.saturating_sub(1));
+                    continue;
+                }
                 Err(error) => {
                     tracing::warn!(%sector, "draw the seed, again at the next head: {error}");
                     continue;
                 }
             };
             if self.told(sector, Event::SeedDrawn { seed: drawn }).await {
+                failpoint!("coordinator.onchain.seed-told");
                 self.sectors.remove(&sector);
             }
         }
@@ -148,134 +161,8 @@ impl Waits {
         }
     }
 
-    /// Another message has its nonce for good. Whether every sector of it knows.
-    ///
-    /// The chain's state is asked first: the node's search can miss a message that landed, and a sector that left it
-    /// then would be sent twice.
-    async fn displaced(&self, entry: &OutboxEntry) -> bool {
-        let mut all_know = true;
-        for number in &entry.sectors {
-            let sector = SectorId { miner: entry.miner, number: *number };
-            let landing = Landing {
-                message: entry.message.clone(),
-                cid: entry.signed.last().map(|signed| signed.cid.clone()).unwrap_or_default(),
-                height: 0,
-                exit_code: 0,
-                gas_used: 0,
-            };
-            let event = match self.seen(entry, sector, landing).await {
-                Seen::There(mut event) => {
-                    // No receipt says where it landed; what it did on chain does.
-                    match &mut event {
-                        Event::PreCommitLanded { landing, epoch } => landing.height = *epoch,
-                        Event::ProveCommitLanded { landing, on_chain } => landing.height = on_chain.activation,
-                        _ => {}
-                    }
-                    event
-                }
-                Seen::NotThere => {
-                    let nonce = entry.message.nonce;
-                    tracing::error!(%sector, nonce, "another message took the nonce of its {}", entry.method);
-                    Event::NeverSent { message: entry.message.clone() }
-                }
-                Seen::Unknown => {
-                    all_know = false;
-                    continue;
-                }
-            };
-            all_know &= self.told(sector, event).await;
-        }
-        all_know
-    }
-
-    /// Whether every sector of it knows.
-    async fn settle(&self, entry: &OutboxEntry) -> bool {
-        let Fate::Landed { cid, height, exit_code, return_value, gas_used, .. } = &entry.fate else { return false };
-        let landing = Landing {
-            message: entry.message.clone(),
-            cid: cid.clone(),
-            height: *height,
-            exit_code: *exit_code,
-            gas_used: *gas_used,
-        };
-        let failures: BTreeMap<usize, u32> = match (entry.method.as_str(), exit_code) {
-            (PROVE_COMMIT, 0) => match batch_failures(&return_value.0) {
-                Ok(failures) => failures.into_iter().collect(),
-                Err(error) => {
-                    tracing::error!(
-                        nonce = entry.message.nonce,
-                        "the return of {PROVE_COMMIT} cannot be read: {error}"
-                    );
-                    BTreeMap::new()
-                }
-            },
-            _ => BTreeMap::new(),
-        };
-        let mut all_know = true;
-        for (index, number) in entry.sectors.iter().enumerate() {
-            let sector = SectorId { miner: entry.miner, number: *number };
-            let event = match (failures.get(&index), exit_code) {
-                (Some(code), _) => Event::MessageFailed { landing: landing.clone(), sector_code: Some(*code) },
-                (None, 0) => match self.seen(entry, sector, landing.clone()).await {
-                    Seen::There(event) => event,
-                    Seen::NotThere => {
-                        tracing::debug!(%sector, "{} landed and its effect is not at this head", entry.method);
-                        all_know = false;
-                        continue;
-                    }
-                    Seen::Unknown => {
-                        all_know = false;
-                        continue;
-                    }
-                },
-                (None, _) => Event::MessageFailed { landing: landing.clone(), sector_code: None },
-            };
-            all_know &= self.told(sector, event).await;
-        }
-        all_know
-    }
-
-    /// What the chain's state says of a sector that joined a message.
-    async fn seen(&self, entry: &OutboxEntry, sector: SectorId, landing: Landing) -> Seen {
-        let chain = &self.carrier.chain;
-        let head = Vec::new();
-        let seen = match entry.method.as_str() {
-            PRE_COMMIT => chain
-                .pre_commit(sector.miner, sector.number, &head)
-                .await
-                .map(|found| found.map(|p| Event::PreCommitLanded { landing, epoch: p.pre_commit_epoch })),
-            PROVE_COMMIT => self.seen_proving(sector, landing).await,
-            other => {
-                tracing::error!(%sector, "it joined a message of unknown method {other}");
-                return Seen::Unknown;
-            }
-        };
-        match seen {
-            Ok(Some(event)) => Seen::There(event),
-            Ok(None) => Seen::NotThere,
-            Err(error) => {
-                tracing::warn!(%sector, "read the sector from the chain, again at the next head: {error}");
-                Seen::Unknown
-            }
-        }
-    }
-
-    async fn seen_proving(&self, sector: SectorId, landing: Landing) -> Result<Option<Event>, chain::ChainError> {
-        let chain = &self.carrier.chain;
-        let head = Vec::new();
-        let Some(info) = chain.sector(sector.miner, sector.number, &head).await? else { return Ok(None) };
-        let Some(at) = chain.sector_location(sector.miner, sector.number, &head).await? else { return Ok(None) };
-        let on_chain = OnChain {
-            activation: info.activation,
-            expiration: info.expiration,
-            deadline: at.deadline,
-            partition: at.partition,
-        };
-        Ok(Some(Event::ProveCommitLanded { landing, on_chain }))
-    }
-
     /// Whether the record has it, or has refused it.
-    async fn told(&self, sector: SectorId, event: Event) -> bool {
+    pub(super) async fn told(&self, sector: SectorId, event: Event) -> bool {
         match self.carrier.driver.tell(sector, event).await {
             Ok(_) => true,
             Err(error) => {

@@ -86,14 +86,14 @@ fn leave(state: S, message: &MessageRef, event: &str) -> Result<S, Refused> {
     }
 }
 
-fn same(joined: &MessageRef, found: &MessageRef) -> Result<(), Refused> {
+pub(super) fn same(joined: &MessageRef, found: &MessageRef) -> Result<(), Refused> {
     if joined == found {
         return Ok(());
     }
     Err(Refused::OtherMessage { found: Box::new(found.clone()), current: Box::new(joined.clone()) })
 }
 
-fn note_landing(record: &mut SectorRecord, landing: &Landing, exit_code: u32, now: Timestamp) {
+pub(super) fn note_landing(record: &mut SectorRecord, landing: &Landing, exit_code: u32, now: Timestamp) {
     if let Some(note) = record.messages.iter_mut().rev().find(|note| note.message == landing.message) {
         note.cid = Some(landing.cid.clone());
         note.landed_at = Some(now);
@@ -113,7 +113,7 @@ pub(super) fn pre_commit_landed(
     record.state = match record.state {
         S::PreCommitSent { sealed, message } => {
             same(&message, &landing.message)?;
-            S::PreCommitted { sealed, pre_commit: PreCommit { message, epoch } }
+            S::PreCommitted { sealed, pre_commit: PreCommit { message: Some(message), epoch } }
         }
         state => return Err(Refused::not_now("pre-commit landed", &state)),
     };
@@ -134,9 +134,9 @@ pub(super) fn prove_commit_landed(
             same(&message, &landing.message)?;
             S::Proving {
                 sealed,
-                pre_commit,
-                seed,
-                prove_commit: message,
+                pre_commit: Some(pre_commit),
+                seed: Some(seed),
+                prove_commit: Some(message),
                 activation,
                 expiration,
                 deadline,

@@ -3,7 +3,7 @@
 use streams::{
     id::{AgentId, Epoch, Place, Timestamp},
     message::{ClaimRef, Facts, Failure},
-    proof::Drawn,
+    proof::{Drawn, ProofBytes},
     sector::MessageRef,
     stage::Stage,
 };
@@ -34,6 +34,13 @@ pub(crate) enum Event {
     MessageFailed { landing: Landing, sector_code: Option<u32> },
     /// The seed was drawn, or drawn again after a reorganisation of the chain.
     SeedDrawn { seed: Drawn },
+    /// A fork took its pre-commit off the chain, or put it into another epoch: the same message is awaited again.
+    PreCommitReorged { message: MessageRef },
+    /// A fork took its prove-commit, with this proof, off the chain or moved it: the same message is awaited again.
+    ProveCommitReorged { message: MessageRef, proof: ProofBytes },
+    /// Its prove-commit landed and failed because a fork had moved the pre-commit, to `epoch` or off the chain, or
+    /// had changed the seed.
+    ProveCommitVoid { landing: Landing, exit_code: u32, epoch: Option<Epoch> },
     /// The chain would refuse it, alone and for good.
     Rejected { code: super::park::Code, text: String },
     /// A person says: go on.
@@ -57,6 +64,9 @@ impl Event {
             Self::ProveCommitLanded { .. } => "prove-commit landed".to_owned(),
             Self::MessageFailed { .. } => "message failed".to_owned(),
             Self::SeedDrawn { .. } => "seed drawn".to_owned(),
+            Self::PreCommitReorged { .. } => "pre-commit reorganised away".to_owned(),
+            Self::ProveCommitReorged { .. } => "prove-commit reorganised away".to_owned(),
+            Self::ProveCommitVoid { .. } => "prove-commit void".to_owned(),
             Self::Rejected { .. } => "rejected by the chain".to_owned(),
             Self::Retry => "retry".to_owned(),
             Self::Abort { .. } => "abort".to_owned(),

@@ -20,6 +20,10 @@
 //!   Aborted: given up before anything was on chain         └─ (a proof that verifies wins, however late)   ──►(finalized)
 //! ```
 //!
+//! A fork of the chain is the one thing that leads back: from `PreCommitted` to `C2Done` to `PreCommitSent`, from
+//! `Proving` to `ProveCommitSent`, always to the same message, and from a prove-commit that failed by it to
+//! `PreCommitted` or `PreCommitSent`.
+//!
 //! | state | what is true | who moves it on |
 //! |---|---|---|
 //! | `Allocated` | the number is ours for ever; no file exists | an agent of `pc1-cpu` that reserves room |
@@ -48,6 +52,7 @@ mod failure;
 pub(crate) mod park;
 mod person;
 mod refusal;
+mod reorg;
 mod sealing;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -112,6 +117,11 @@ pub(crate) fn step(record: SectorRecord, event: Event, rules: Rules, now: Timest
             commit::message_failed(record, landing, sector_code, rules, now)?
         }
         Event::SeedDrawn { seed } => commit::seed_drawn(record, seed)?,
+        Event::PreCommitReorged { message } => reorg::pre_commit_reorged(record, &message)?,
+        Event::ProveCommitReorged { message, proof } => reorg::prove_commit_reorged(record, &message, proof)?,
+        Event::ProveCommitVoid { landing, exit_code, epoch } => {
+            reorg::prove_commit_void(record, landing, exit_code, epoch, now)?
+        }
         Event::Rejected { code, text } => person::rejected(record, code, text)?,
         Event::Retry => person::retry(record)?,
         Event::Abort { reason } => person::abort(record, reason)?,

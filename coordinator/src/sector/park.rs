@@ -23,12 +23,16 @@ pub(crate) enum Code {
     ProveCommitRefused,
     /// The pre-commit is gone from the chain: expired, or reorganised away.
     PreCommitGone,
+    /// A rebuild found it on chain, and its files in no store.
+    FilesLost,
+    /// A rebuild found its number used on chain, and nothing of it there any more.
+    NumberSpent,
 }
 
 impl Code {
     /// Every reason.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::AttemptsExhausted,
         Self::AgentAsks,
         Self::LostAfterPreCommit,
@@ -37,6 +41,8 @@ impl Code {
         Self::PreCommitRefused,
         Self::ProveCommitRefused,
         Self::PreCommitGone,
+        Self::FilesLost,
+        Self::NumberSpent,
     ];
 
     /// The number.
@@ -50,6 +56,8 @@ impl Code {
             Self::PreCommitRefused => 2001,
             Self::ProveCommitRefused => 2002,
             Self::PreCommitGone => 2003,
+            Self::FilesLost => 3001,
+            Self::NumberSpent => 3002,
         }
     }
 }

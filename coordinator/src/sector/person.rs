@@ -44,7 +44,9 @@ pub(super) fn rejected(record: SectorRecord, code: Code, text: String) -> Result
         | Code::AgentAsks
         | Code::LostAfterPreCommit
         | Code::RedoAfterPreCommit
-        | Code::MustMove => false,
+        | Code::MustMove
+        | Code::FilesLost
+        | Code::NumberSpent => false,
     };
     if !fits {
         return Err(Refused::not_now(format!("rejection {code}"), &record.state));

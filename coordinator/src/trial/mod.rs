@@ -4,6 +4,7 @@
 //! chain with its own ticket and seed.
 
 mod agent;
+mod forks;
 mod node;
 mod road;
 mod world;

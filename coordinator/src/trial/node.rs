@@ -42,6 +42,7 @@ pub(super) fn pretended_proof(statement: &SealStatement) -> Vec<u8> {
 /// The node; it ends when dropped.
 pub(super) struct Node {
     pub(super) url: String,
+    pub(super) chain: Shared,
     _tasks: JoinSet<()>,
 }
 
@@ -56,15 +57,17 @@ impl Node {
         let mut tasks = JoinSet::new();
         let app = router(shared.clone());
         tasks.spawn(async move { axum::serve(listener, app).await.unwrap() });
+        let chain = shared.clone();
         tasks.spawn(async move {
             let mut ticks = tokio::time::interval(EPOCH);
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
                 ticks.tick().await;
                 let shared = shared.clone();
                 tokio::task::spawn_blocking(move || shared.with(|devnet| devnet.advance(1)).unwrap()).await.unwrap();
             }
         });
-        Self { url, _tasks: tasks }
+        Self { url, chain, _tasks: tasks }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use devnet::rpc::Shared;
 use host::{exit::CliError, tasks::Tasks};
 use streams::{
     control::{CoordinatorRequest, CreateMinerRequest},
@@ -67,9 +68,18 @@ impl World {
         App::build(config, &self.home.path().join("coordinator")).await
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the test waits for it when it stops the coordinator")]
+    /// The chain, to drive it.
+    pub(super) fn chain(&self) -> &Shared {
+        &self.node.chain
+    }
+
     pub(super) async fn run(&self) -> Running {
-        let app = self.build(self.config()).await.unwrap();
+        self.run_as(self.config()).await
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the test waits for it when it stops the coordinator")]
+    pub(super) async fn run_as(&self, config: Config) -> Running {
+        let app = self.build(config).await.unwrap();
         let (stop, stopped) = oneshot::channel();
         let ended = tokio::spawn(async move {
             let tasks = Tasks::new();

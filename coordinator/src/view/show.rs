@@ -103,8 +103,10 @@ fn known(state: &SectorState) -> (Option<Drawn>, Option<&PreCommit>, Option<Draw
         SectorState::SeedReady { sealed, pre_commit, seed }
         | SectorState::C1Done { sealed, pre_commit, seed, .. }
         | SectorState::C2Done { sealed, pre_commit, seed, .. }
-        | SectorState::ProveCommitSent { sealed, pre_commit, seed, .. }
-        | SectorState::Proving { sealed, pre_commit, seed, .. } => (Some(sealed.ticket), Some(pre_commit), Some(*seed)),
+        | SectorState::ProveCommitSent { sealed, pre_commit, seed, .. } => {
+            (Some(sealed.ticket), Some(pre_commit), Some(*seed))
+        }
+        SectorState::Proving { sealed, pre_commit, seed, .. } => (Some(sealed.ticket), pre_commit.as_ref(), *seed),
         SectorState::Allocated {}
         | SectorState::Placed { .. }
         | SectorState::PiecesAdded { .. }

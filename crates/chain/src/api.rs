@@ -1,5 +1,7 @@
 //! The calls this system makes of a chain node, and nothing more.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use cid::Cid;
 use fvm_ipld_bitfield::BitField;
@@ -224,6 +226,8 @@ pub trait ChainApi: Send + Sync + 'static {
         number: SectorNumber,
         tipset: &TipSetKey,
     ) -> Result<bool, ChainError>;
+    /// `StateMinerAllocated`: every number the miner ever used, or masked; `None` where the node lacks the method.
+    async fn allocated_numbers(&self, miner: MinerId, tipset: &TipSetKey) -> Result<Option<BitField>, ChainError>;
     /// `StateGetRandomnessFromTickets`, `entropy` raw.
     async fn randomness_from_tickets(
         &self,
@@ -263,6 +267,12 @@ pub trait ChainApi: Send + Sync + 'static {
     async fn balance(&self, address: &Address) -> Result<TokenAmount, ChainError>;
     /// `MpoolGetNonce`.
     async fn mpool_nonce(&self, address: &Address) -> Result<u64, ChainError>;
+    /// `MpoolPending`: nonces of the messages of `sender` that wait in the node's pool. Where a node cannot list its
+    /// pool, those up to its next nonce count as waiting.
+    async fn mpool_pending(&self, sender: &Address) -> Result<BTreeSet<u64>, ChainError> {
+        let next = self.mpool_nonce(sender).await?;
+        Ok((used_nonces(self.actor(sender, &TipSetKey::new()).await)?..next).collect())
+    }
     /// `MpoolPush`: `signed` is CBOR of a `SignedMessage`. Pushing the same bytes again is fine.
     async fn mpool_push(&self, signed: &[u8]) -> Result<Cid, ChainError>;
     /// `GasEstimateMessageGas`: the message with limit, cap and premium filled in. Executes it: a message that
@@ -270,4 +280,19 @@ pub trait ChainApi: Send + Sync + 'static {
     async fn estimate_gas(&self, message: &Message) -> Result<Message, ChainError>;
     /// `StateSearchMsg`, the whole chain, replacements allowed.
     async fn search_message(&self, cid: &Cid) -> Result<Option<MessageLookup>, ChainError>;
+}
+
+/// [`ChainApi::mpool_pending`] of a node that cannot list its pool.
+pub(crate) async fn pending_by_nonce(chain: &dyn ChainApi, sender: &Address) -> Result<BTreeSet<u64>, ChainError> {
+    let next = chain.mpool_nonce(sender).await?;
+    Ok((used_nonces(chain.actor(sender, &TipSetKey::new()).await)?..next).collect())
+}
+
+/// An account that is not there has used none.
+fn used_nonces(actor: Result<ActorState, ChainError>) -> Result<u64, ChainError> {
+    match actor {
+        Ok(actor) => Ok(actor.nonce),
+        Err(error) if error.is_not_found() => Ok(0),
+        Err(error) => Err(error),
+    }
 }

@@ -50,6 +50,14 @@ pub enum Fault {
     /// A pushed message's nonce is used in the node's state: by another message, or by this one.
     #[error("{0}")]
     NonceTooLow(String),
+    /// The node is on another network than the one it named first.
+    #[error("the node is on network {found} now, and was on {expected}")]
+    OtherNetwork {
+        /// Now.
+        found: String,
+        /// Before.
+        expected: String,
+    },
     /// The node does not have this method (-32601).
     #[error("the node does not have this method")]
     MethodMissing,
@@ -67,7 +75,14 @@ impl ChainError {
     /// Whether the same call may succeed later without anybody doing anything.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(self.fault, Fault::Transport(_) | Fault::Timeout(_))
+        // 429 and 5xx are what stands before the node, or the node while it starts; JSON-RPC has no such codes.
+        matches!(
+            self.fault,
+            Fault::Transport(_)
+                | Fault::Timeout(_)
+                | Fault::OtherNetwork { .. }
+                | Fault::Refused { code: 429 | 500..=599, .. }
+        )
     }
 
     /// Whether the node said that the thing asked for does not exist.

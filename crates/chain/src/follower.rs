@@ -7,7 +7,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use host::clock::Clock;
+use host::{clock::Clock, failpoint};
 use streams::{
     error::QueueError,
     id::{Epoch, MinerId, Timestamp},
@@ -111,6 +111,7 @@ impl Follower {
         cancel: &CancellationToken,
     ) -> Result<(), QueueError> {
         let Some(lease) = Lease::try_take(nats, LEASE, &config.holder, config.lease_ttl).await? else { return Ok(()) };
+        failpoint!("chain.follower.role-taken");
         tracing::info!("following the chain's head");
         let led = self.lead(&lease, config, cancel).await;
         let released = lease.release().await;
@@ -173,12 +174,14 @@ impl Follower {
             match self.chain.proving_deadline(*miner, &head.key).await {
                 Ok(deadline) => {
                     self.deadlines.put(&deadline_key(*miner), &deadline).await?;
+                    failpoint!("chain.follower.deadline-written");
                 }
                 Err(error) if error.is_retryable() => return Err(error.into()),
                 Err(error) => tracing::warn!(%miner, "read the proving deadline: {error}"),
             }
         }
         self.heads.put(HEAD, &self.record(&head, network)).await?;
+        failpoint!("chain.follower.head-written");
         self.written = Some((head.key, miners));
         Ok(())
     }

@@ -4,7 +4,8 @@
 //! * **asking**: [`api`] is the trait, [`rpc`] the one implementation (Lotus, Forest and Venus), [`wire`] and [`json`]
 //!   the shapes on the wire, which the embedded devnet serves from the same types;
 //! * **telling**: [`key`] signs, [`sender`] journals and pushes;
-//! * **watching**: [`follower`] writes the head and the deadlines into bucket `CHAIN`;
+//! * **watching**: [`follower`] writes the head and the deadlines into bucket `CHAIN`; [`fork`] notices that the chain
+//!   is another one than before;
 //! * **rules**: [`policy`], what no node tells.
 
 pub mod address;
@@ -12,6 +13,7 @@ pub mod api;
 pub mod cids;
 pub mod error;
 pub mod follower;
+pub mod fork;
 pub mod json;
 pub mod key;
 pub mod message;

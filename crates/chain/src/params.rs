@@ -3,6 +3,8 @@
 //! The types are the miner actor's own (`fil_actor_miner_state`, actors v18), so the encoding is the one the actor
 //! reads; the golden bytes below hold it still.
 
+use std::collections::BTreeMap;
+
 use fil_actor_power_state::v18 as power;
 use fvm_ipld_bitfield::BitField;
 use fvm_ipld_encoding::{BytesDe, RawBytes, to_vec};
@@ -220,6 +222,13 @@ pub fn batch_failures(return_value: &[u8]) -> Result<Vec<(usize, u32)>, BadParam
         .collect()
 }
 
+/// Reads parameters of `ProveCommitSectors3`: the proof of each sector.
+pub fn proofs(params: &[u8]) -> Result<BTreeMap<SectorNumber, Vec<u8>>, BadParams> {
+    let params: ProveCommitSectors3Params = fvm_ipld_encoding::from_slice(params)?;
+    let numbers = params.sector_activations.iter().map(|sector| SectorNumber(sector.sector_number));
+    Ok(numbers.zip(params.sector_proofs.into_iter().map(|proof| proof.to_vec())).collect())
+}
+
 /// Nothing to send.
 #[must_use]
 pub fn no_value() -> TokenAmount {
@@ -306,6 +315,10 @@ mod tests {
         assert_eq!(read.sector_proofs, golden.sector_proofs);
         assert_eq!(read.sector_activations[1].pieces[0].cid, golden.sector_activations[1].pieces[0].cid);
         assert!(!read.require_activation_success && read.aggregate_proof_type.is_none());
+        assert_eq!(
+            proofs(&ours).unwrap(),
+            [(7, vec![1, 2, 3]), (8, vec![4, 5, 6])].map(|(n, p)| (SectorNumber(n), p)).into()
+        );
     }
 
     #[test]

@@ -166,8 +166,7 @@ async fn failing_on_chain_is_told_from_never_landing() {
     let (_server, nats) = nats().await;
     let chain = Scripted::default();
     let sender = sender(&nats, &chain).await;
-    let name = sender.send(outgoing(), async |_| Ok(())).await.unwrap();
-    let entry = sender.entry(&name).await.unwrap().unwrap();
+    sender.send(outgoing(), async |_| Ok(())).await.unwrap();
 
     // Another message used the nonce, ten epochs ago: not final yet.
     chain.set(|s| s.nonces = vec![(90, 1)]);
@@ -180,6 +179,7 @@ async fn failing_on_chain_is_told_from_never_landing() {
 
     let failing = sender.send(outgoing(), async |_| Ok(())).await.unwrap();
     assert_eq!(failing.nonce, 1);
+    let entry = sender.entry(&failing).await.unwrap().unwrap();
     let cid = chain::cids::parse(&entry.signed[0].cid).unwrap();
     chain.set(|s| s.landed = Some(lookup(cid, 111, 16)));
     let pumped = sender.pump().await.unwrap();

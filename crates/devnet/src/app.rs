@@ -1,6 +1,7 @@
 //! Puts the program together: chain, clock, server; saves the chain at the end.
 
 use std::{
+    fs::File,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -41,7 +42,9 @@ pub(crate) async fn run(cli: Cli) -> Result<(), CliError> {
         listener.local_addr().map_err(|e| CliError::new(Exit::Io, "read the listening address").because(e))?;
     let state_file = cli.data.as_ref().map(|folder| folder.join(STATE_FILE));
     let lock = lock(cli.data.as_deref())?;
-    let devnet = open(&cli, state_file.as_deref())?;
+    let mut devnet = open(&cli, state_file.as_deref())?;
+    let log = cli.log.as_deref().map(open_log).transpose()?;
+    devnet.log_to(log).map_err(|e| CliError::new(Exit::Io, "begin the log").because(e))?;
     let delay = Duration::from_millis(devnet.rules().row.block_delay_ms);
     let shared = Shared::new(devnet);
 
@@ -72,6 +75,11 @@ fn lock(folder: Option<&Path>) -> Result<Option<host::durable::FileLock>, CliErr
             .because(e)
             .hint("stop the other devnet, or choose another --data")
     })
+}
+
+fn open_log(path: &Path) -> Result<File, CliError> {
+    let opened = File::options().append(true).create(true).open(path);
+    opened.map_err(|e| CliError::new(Exit::Io, format!("open the log {}", path.display())).because(e))
 }
 
 /// The saved chain, or a new one.

@@ -10,7 +10,7 @@ use fvm_shared::{ActorID, METHOD_SEND, error::ExitCode, message::Message, receip
 use num_traits::FromPrimitive as _;
 
 use crate::{
-    call::{Call, PostVerdict, World},
+    call::{Call, Observed, World},
     gas,
     ledger::{Kind, Ledger},
     miner,
@@ -24,12 +24,7 @@ pub(crate) struct Applied {
 }
 
 /// Applies a message. A message that fails still costs its sender the nonce and the fees.
-pub(crate) fn apply(
-    world: &World<'_>,
-    ledger: &mut Ledger,
-    message: &Message,
-    verdicts: &mut Vec<PostVerdict>,
-) -> Applied {
+pub(crate) fn apply(world: &World<'_>, ledger: &mut Ledger, message: &Message, observed: &mut Observed) -> Applied {
     let Some(from) = sender(ledger, message) else {
         return failed(ActorError::unchecked(ExitCode::SYS_SENDER_INVALID, "sender is not an account".to_owned()), 0);
     };
@@ -53,7 +48,7 @@ pub(crate) fn apply(
     let applied = if used > message.gas_limit {
         failed(ActorError::unchecked(ExitCode::SYS_OUT_OF_GAS, "out of gas".to_owned()), message.gas_limit)
     } else {
-        match invoke(world, &mut after, from, message, verdicts) {
+        match invoke(world, &mut after, from, message, observed) {
             Ok(value) => Applied { receipt: receipt(ExitCode::OK, value, used), error: String::new() },
             Err(error) => failed(error, used),
         }
@@ -84,7 +79,7 @@ fn invoke(
     ledger: &mut Ledger,
     from: ActorID,
     message: &Message,
-    verdicts: &mut Vec<PostVerdict>,
+    observed: &mut Observed,
 ) -> Result<RawBytes, ActorError> {
     let to = ledger.resolve_or_create_account(&message.to).ok_or_else(|| {
         ActorError::unchecked(ExitCode::SYS_INVALID_RECEIVER, format!("actor does not exist: {}", message.to))
@@ -96,7 +91,7 @@ fn invoke(
         return Ok(RawBytes::default());
     }
     let kind = ledger.actor(to).map(|actor| actor.kind);
-    let mut call = Call { world, ledger, from, to, value: message.value.clone(), verdicts };
+    let mut call = Call { world, ledger, from, to, value: message.value.clone(), observed };
     if to == STORAGE_POWER_ACTOR_ID {
         return match PowerMethod::from_u64(message.method_num) {
             Some(PowerMethod::CreateMiner | PowerMethod::CreateMinerExported) => {

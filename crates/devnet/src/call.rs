@@ -12,7 +12,9 @@ use streams::{
     proof::Bytes32,
 };
 
-use crate::{blocks::Blocks, economy::Economy, ledger::Ledger, randomness::Draws, rules::Rules};
+use crate::{
+    blocks::Blocks, economy::Economy, journal::DeadlineClose, ledger::Ledger, randomness::Draws, rules::Rules,
+};
 
 /// Everything around a state transition that the transition does not change.
 pub(crate) struct World<'a> {
@@ -39,6 +41,13 @@ pub struct PostVerdict {
     pub valid: bool,
 }
 
+/// What happened that no state keeps.
+#[derive(Debug, Default)]
+pub(crate) struct Observed {
+    pub(crate) posts: Vec<PostVerdict>,
+    pub(crate) closes: Vec<DeadlineClose>,
+}
+
 /// One call of an actor's method.
 pub(crate) struct Call<'a> {
     pub(crate) world: &'a World<'a>,
@@ -49,7 +58,7 @@ pub(crate) struct Call<'a> {
     pub(crate) to: ActorID,
     /// What the message sent.
     pub(crate) value: TokenAmount,
-    pub(crate) verdicts: &'a mut Vec<PostVerdict>,
+    pub(crate) observed: &'a mut Observed,
 }
 
 impl Call<'_> {

@@ -34,6 +34,9 @@ pub(crate) struct Cli {
     /// the same: see `Devnet.PostVerdicts`.
     #[arg(long)]
     pub(crate) optimistic_posts: bool,
+    /// Appends what the chain does to this file, a JSON line each.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
     /// Form of log lines.
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) log_format: LogFormat,

@@ -11,10 +11,11 @@ use streams::id::Epoch;
 use crate::{
     apply::{self, Applied},
     blocks::Blocks,
-    call::{Call, PostVerdict, World},
+    call::{Call, Observed, PostVerdict, World},
     economy::Economy,
     gas,
     genesis::Genesis,
+    journal::{Journal, Line, PushLine},
     ledger::Ledger,
     mempool::{Mempool, Rejected},
     miner,
@@ -43,6 +44,9 @@ pub struct Devnet {
     /// Counts reorganisations.
     pub(crate) branch: u64,
     pub(crate) verdicts: Vec<PostVerdict>,
+    pub(crate) journal: Journal,
+    /// Newest tipsets that the call in progress does not see.
+    hidden: usize,
 }
 
 /// A tipset key that names no tipset of this chain.
@@ -68,9 +72,13 @@ impl Devnet {
             null_rounds: 0,
             branch: 0,
             verdicts: vec![],
+            journal: Journal::default(),
+            hidden: 0,
         };
         let header = devnet.header(0, root, &[], &[])?;
-        devnet.tipsets.push(Tipset { cid: cid_of(&header)?, header, messages: vec![], receipts: vec![], after: root });
+        let genesis = Tipset { cid: cid_of(&header)?, header, messages: vec![], receipts: vec![], after: root };
+        devnet.journal.note(Line::tipset(&genesis))?;
+        devnet.tipsets.push(genesis);
         Ok(devnet)
     }
 
@@ -85,8 +93,22 @@ impl Devnet {
     ) -> Self {
         let epoch = tipsets.last().map_or(0, |tipset| tipset.header.height);
         let (rules, economy) = (genesis.rules(), Economy::default());
-        let mempool = Mempool::default();
-        Self { genesis, rules, economy, blocks, verifier, tipsets, mempool, epoch, null_rounds: 0, branch, verdicts }
+        let (mempool, journal) = (Mempool::default(), Journal::default());
+        Self {
+            genesis,
+            rules,
+            economy,
+            blocks,
+            verifier,
+            tipsets,
+            mempool,
+            epoch,
+            null_rounds: 0,
+            branch,
+            verdicts,
+            journal,
+            hidden: 0,
+        }
     }
 
     /// Lets `epochs` epochs pass. Each makes a tipset with the messages that wait, or stays a null round.
@@ -107,21 +129,38 @@ impl Devnet {
         self.null_rounds += rounds;
     }
 
-    /// Abandons the last `depth` tipsets. Their messages wait again; the clock stays, and the next tipset is on a new
-    /// branch, with other tickets.
-    pub fn reorganise(&mut self, depth: usize) -> anyhow::Result<Epoch> {
-        let keep = self.tipsets.len().saturating_sub(depth).max(1);
-        let abandoned = self.tipsets.split_off(keep);
-        self.branch += 1;
-        let ledger = self.ledger_after_head()?;
-        self.mempool.put_back(&ledger, abandoned.into_iter().flat_map(|tipset| tipset.messages));
-        Ok(self.height())
+    /// Notes that the chain is served from here on, and writes every line of its log to `file` as well.
+    pub fn log_to(&mut self, file: Option<std::fs::File>) -> anyhow::Result<()> {
+        if let Some(file) = file {
+            self.journal.write_to(file);
+        }
+        let (height, head) = self.head_names();
+        let row = &self.rules.row;
+        self.journal.note(Line::Started {
+            network: self.rules.name.clone(),
+            height,
+            head,
+            block_delay_ms: row.block_delay_ms,
+            finality: row.finality,
+            pre_commit_challenge_delay: row.pre_commit_challenge_delay,
+        })
+    }
+
+    /// Lets queries see a chain that is so many tipsets shorter.
+    pub(crate) const fn hide(&mut self, tipsets: usize) {
+        self.hidden = tipsets;
+    }
+
+    /// The tipsets that a query sees, from genesis.
+    pub(crate) fn visible(&self) -> &[Tipset] {
+        let end = self.tipsets.len().saturating_sub(self.hidden).max(1);
+        self.tipsets.get(..end).unwrap_or(&self.tipsets)
     }
 
     /// The head's height.
     #[must_use]
     pub fn height(&self) -> Epoch {
-        self.tipsets.last().map_or(0, |tipset| tipset.header.height)
+        self.visible().last().map_or(0, |tipset| tipset.header.height)
     }
 
     /// Whether the head holds any message.
@@ -145,7 +184,12 @@ impl Devnet {
     /// Takes a signed message in.
     pub fn push(&mut self, signed: SignedMessage) -> anyhow::Result<Result<Cid, Rejected>> {
         let ledger = self.ledger_after_head()?;
-        Ok(self.mempool.push(&ledger, signed))
+        let line = signed.cid().ok().map(|cid| PushLine::of(&Included { cid, signed: signed.clone() }, self.height()));
+        let outcome = self.mempool.push(&ledger, signed);
+        if let Some(line) = line {
+            self.journal.note(Line::push(line, outcome.as_ref().map(|_| ())))?;
+        }
+        Ok(outcome)
     }
 
     /// The nonce to use next.
@@ -164,11 +208,11 @@ impl Devnet {
         message.gas_fee_cap = TokenAmount::default();
         message.gas_premium = TokenAmount::default();
         let world = self.world(self.epoch + 1);
-        Ok(apply::apply(&world, &mut ledger, &message, &mut Vec::new()))
+        Ok(apply::apply(&world, &mut ledger, &message, &mut Observed::default()))
     }
 
     pub(crate) fn ledger_after_head(&self) -> anyhow::Result<Ledger> {
-        let head = self.tipsets.last().ok_or_else(|| anyhow::anyhow!("the chain has no genesis"))?;
+        let head = self.visible().last().ok_or_else(|| anyhow::anyhow!("the chain has no genesis"))?;
         Ledger::load(&self.blocks, &head.after)
     }
 
@@ -176,7 +220,7 @@ impl Devnet {
     pub(crate) fn up_to(&self, key: &[Cid]) -> Result<&[Tipset], UnknownTipset> {
         let unknown = || UnknownTipset(key.iter().map(ToString::to_string).collect::<Vec<_>>().join(","));
         let end = match key {
-            [] => self.tipsets.len(),
+            [] => self.visible().len(),
             [cid] => self.tipsets.iter().rposition(|tipset| tipset.cid == *cid).ok_or_else(unknown)? + 1,
             _ => return Err(unknown()),
         };
@@ -187,7 +231,7 @@ impl Devnet {
     /// of the one that holds it.
     pub(crate) fn find_message(&self, cid: &Cid) -> Option<(Cid, &Receipt, &Tipset)> {
         let origin = self.mempool.origin(cid);
-        self.tipsets.windows(2).rev().find_map(|pair| {
+        self.visible().windows(2).rev().find_map(|pair| {
             let [parent, child] = pair else { return None };
             parent.messages.iter().zip(&parent.receipts).find_map(|(included, receipt)| {
                 let message = &included.signed.message;
@@ -218,14 +262,21 @@ impl Devnet {
         let cid = cid_of(&header)?;
         self.tipsets.push(Tipset { cid, header, messages, receipts: vec![], after: root });
 
-        let mut verdicts = Vec::new();
-        let (after, receipts) = self.execute(before, parent_height, &mut verdicts)?;
+        let mut observed = Observed::default();
+        let (after, receipts) = self.execute(before, parent_height, &mut observed)?;
         let after_root = after.store(&self.blocks)?;
         self.mempool.forget_used(&after);
-        self.verdicts.append(&mut verdicts);
         if let Some(head) = self.tipsets.last_mut() {
             head.receipts = receipts;
             head.after = after_root;
+            self.journal.note(Line::tipset(head))?;
+        }
+        for verdict in observed.posts {
+            self.verdicts.push(verdict.clone());
+            self.journal.note(Line::Post { tipset: cid.to_string(), verdict })?;
+        }
+        for close in observed.closes {
+            self.journal.note(Line::DeadlineClosed { tipset: cid.to_string(), close })?;
         }
         Ok(())
     }
@@ -235,20 +286,20 @@ impl Devnet {
         &self,
         mut ledger: Ledger,
         parent_height: Epoch,
-        verdicts: &mut Vec<PostVerdict>,
+        observed: &mut Observed,
     ) -> anyhow::Result<(Ledger, Vec<Receipt>)> {
         let head = self.tipsets.last().ok_or_else(|| anyhow::anyhow!("the chain has no genesis"))?;
         for null_round in parent_height + 1..head.header.height {
-            cron(&self.world(null_round), &mut ledger);
+            cron(&self.world(null_round), &mut ledger, observed);
         }
         let world = self.world(head.header.height);
         let mut receipts = Vec::with_capacity(head.messages.len());
         for included in &head.messages {
-            let applied = apply::apply(&world, &mut ledger, &included.signed.message, verdicts);
+            let applied = apply::apply(&world, &mut ledger, &included.signed.message, observed);
             tell(included, &applied, world.epoch);
             receipts.push(applied.receipt);
         }
-        cron(&world, &mut ledger);
+        cron(&world, &mut ledger, observed);
         Ok((ledger, receipts))
     }
 
@@ -289,19 +340,17 @@ impl Devnet {
 }
 
 /// What every miner does at the end of an epoch. A miner that cannot is left as it was, and a person is told.
-fn cron(world: &World<'_>, ledger: &mut Ledger) {
+fn cron(world: &World<'_>, ledger: &mut Ledger, observed: &mut Observed) {
     for id in ledger.miners() {
         let mut after = ledger.clone();
-        let mut call = Call {
-            world,
-            ledger: &mut after,
-            from: 0,
-            to: id,
-            value: TokenAmount::default(),
-            verdicts: &mut Vec::new(),
-        };
+        let mut seen = Observed::default();
+        let mut call =
+            Call { world, ledger: &mut after, from: 0, to: id, value: TokenAmount::default(), observed: &mut seen };
         match miner::end_of_epoch(&mut call) {
-            Ok(()) => *ledger = after,
+            Ok(()) => {
+                *ledger = after;
+                observed.closes.append(&mut seen.closes);
+            }
             Err(error) => {
                 tracing::error!(miner = id, epoch = world.epoch, error = %error.msg(), "cron of a miner failed")
             }

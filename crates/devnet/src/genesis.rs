@@ -7,7 +7,7 @@ use streams::proof::SealProof;
 
 use crate::{
     blocks::Blocks,
-    call::{Call, World},
+    call::{Call, Observed, World},
     economy::Economy,
     ledger::{Kind, Ledger},
     miner::{self, PresealedSector},
@@ -90,14 +90,14 @@ impl Genesis {
                 .resolve(&new.owner)
                 .filter(|id| ledger.actor(*id).is_some_and(|actor| actor.kind == Kind::Account))
                 .ok_or_else(|| anyhow::anyhow!("owner {} is not an account", chain::address::print(&new.owner)))?;
-            let mut verdicts = Vec::new();
+            let mut observed = Observed::default();
             let mut call = Call {
                 world: &world,
                 ledger: &mut ledger,
                 from: 0,
                 to: 0,
                 value: TokenAmount::default(),
-                verdicts: &mut verdicts,
+                observed: &mut observed,
             };
             miner::preseal(&mut call, owner, &new.worker, new.proof, &new.funds, &new.sectors)
                 .map_err(|e| anyhow::anyhow!("presealed miner: {}", e.msg()))?;

@@ -8,7 +8,8 @@
 //!
 //! * [`devnet`]: the chain; [`genesis`]: what it starts from; [`snapshot`]: how it is saved and forked;
 //! * `miner`: thin handlers around `fil_actor_miner_state`; `apply`: one message; [`mempool`]: messages that wait;
-//! * [`rpc`]: the server.
+//! * [`upheaval`]: reorganisations, lost and replaced messages; [`journal`]: what happened, for a checker;
+//! * [`rpc`]: the server, and how it misbehaves when told to.
 //!
 //! No code that decides anything here knows the time: epochs pass when [`devnet::Devnet::advance`] is called.
 
@@ -22,6 +23,7 @@ mod randomness;
 
 pub mod devnet;
 pub mod genesis;
+pub mod journal;
 pub mod ledger;
 pub mod mempool;
 pub mod rpc;
@@ -29,6 +31,7 @@ pub mod rules;
 pub mod signature;
 pub mod snapshot;
 pub mod tipset;
+pub mod upheaval;
 
 pub use call::PostVerdict;
 pub use devnet::Devnet;

@@ -132,6 +132,27 @@ impl Mempool {
         }
     }
 
+    /// Takes a waiting message out.
+    pub(crate) fn take(&mut self, key: &Address, nonce: u64) -> Option<Included> {
+        let waiting = self.pending.get_mut(key)?;
+        let taken = waiting.remove(&nonce);
+        if waiting.is_empty() {
+            self.pending.remove(key);
+        }
+        taken
+    }
+
+    /// Forgets the waiting messages that `wanted` names by sender and nonce; their CIDs.
+    pub(crate) fn drop_where(&mut self, wanted: impl Fn(&Address, u64) -> bool) -> Vec<Cid> {
+        let mut dropped = Vec::new();
+        for (key, waiting) in &mut self.pending {
+            let gone = waiting.extract_if(.., |nonce, _| wanted(key, *nonce));
+            dropped.extend(gone.map(|(_, included)| included.cid));
+        }
+        self.pending.retain(|_, waiting| !waiting.is_empty());
+        dropped
+    }
+
     /// The messages of the next block: of each sender those with consecutive nonces, under the block's gas limit.
     pub(crate) fn select(&self, ledger: &Ledger) -> Vec<Included> {
         let mut gas = 0u64;

@@ -17,7 +17,8 @@
 //! gives its number to nobody else.
 //!
 //! The child gets this process's environment, nothing on stdin, and its log as stdout and stderr. It does not die with
-//! this process: hours of work are not lost to a restart of its parent.
+//! this process: hours of work are not lost to a restart of its parent. The next process [adopts](Job::adopt) it: it is
+//! watched and ended as a child would be, only its exit status is never known.
 
 use std::{
     ffi::OsString,
@@ -30,15 +31,16 @@ use std::{
 
 use rustix::process::Signal;
 use tokio::{
-    process::{Child, Command},
+    process::Command,
     signal::unix,
     time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{group::Group, log::Log, silence::Silence};
+use self::{group::Group, leader::Leader, log::Log, silence::Silence};
 
 mod group;
+mod leader;
 mod log;
 mod memory;
 mod silence;
@@ -94,7 +96,8 @@ pub enum JobEnd {
     Silent,
     /// It was asked to end by its cancel token.
     Cancelled,
-    /// Its status is unknown: something else in this process reaped it, or the kernel does not let it die.
+    /// Its status is unknown: it was adopted, something else in this process reaped it, or the kernel does not let it
+    /// die.
     Lost,
 }
 
@@ -138,13 +141,24 @@ pub enum StartError {
     },
 }
 
+/// A process that an earlier one started as a [`Job`] and left running, and its limits from now on.
+#[derive(Debug, Clone)]
+pub struct Orphan {
+    /// Its process id, which is also that of its group.
+    pub pid: u32,
+    /// Where its stdout and stderr go.
+    pub stderr: PathBuf,
+    /// How long it may still take.
+    pub deadline: Option<Duration>,
+    /// How long it may take to end after TERM.
+    pub grace: Duration,
+}
+
 /// A child process in a process group of its own. Dropped before its end, the group is killed.
 #[derive(Debug)]
 pub struct Job {
-    child: Child,
+    leader: Leader,
     group: Group,
-    /// Wakes when any child of this process changes; which one is then asked of the kernel.
-    children: unix::Signal,
     log: Log,
     silence: Option<Silence>,
     deadline: Option<Instant>,
@@ -182,15 +196,30 @@ impl Job {
             .ok_or_else(|| spawn_error(io::Error::other("the child has no process id")))?;
         let now = Instant::now();
         Ok(Self {
-            child,
+            leader: Leader::Child { child, children },
             group,
-            children,
             log,
             silence: spec.silence.map(|(file, limit)| Silence::watch(file, limit, now)),
             deadline: spec.deadline.map(|limit| now + limit),
             grace: spec.grace,
             memory,
         })
+    }
+
+    /// Takes over a job that an earlier process left running; `None` when it is gone, or `is_it` says that the process
+    /// is another one by now. Its natural end is [`JobEnd::Lost`]: only its files can say how it went. Must be called
+    /// within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// Its log cannot be opened, or the kernel does not let it be watched.
+    pub fn adopt(orphan: Orphan, is_it: impl FnOnce() -> bool) -> io::Result<Option<Self>> {
+        let Some(group) = Group::led_by(orphan.pid) else { return Ok(None) };
+        let log = Log::open(&orphan.stderr)?;
+        let memory = memory::Kills::now();
+        let Some(leader) = Leader::adopt(orphan.pid, is_it)? else { return Ok(None) };
+        let deadline = orphan.deadline.map(|limit| Instant::now() + limit);
+        Ok(Some(Self { leader, group, log, silence: None, deadline, grace: orphan.grace, memory }))
     }
 
     /// Its process id, which is also that of its group.
@@ -220,7 +249,7 @@ impl Job {
     async fn watch(&mut self, cancel: &CancellationToken) -> Option<JobEnd> {
         loop {
             let now = Instant::now();
-            if self.group.leader_has_ended() {
+            if self.leader.has_ended(self.group) {
                 return None;
             }
             if cancel.is_cancelled() {
@@ -236,7 +265,7 @@ impl Job {
             let limits = [self.deadline, self.silence.as_ref().map(Silence::runs_out_at)];
             let next_look = limits.into_iter().flatten().fold(now + TICK, Instant::min);
             tokio::select! {
-                _ = self.children.recv() => {}
+                () = self.leader.changed() => {}
                 () = cancel.cancelled() => {}
                 () = tokio::time::sleep_until(next_look) => {}
             }
@@ -248,26 +277,28 @@ impl Job {
         let late = sleep(limit);
         tokio::pin!(late);
         loop {
-            if self.group.leader_has_ended() {
+            if self.leader.has_ended(self.group) {
                 return true;
             }
             tokio::select! {
-                _ = self.children.recv() => {}
-                () = &mut late => return self.group.leader_has_ended(),
+                () = self.leader.changed() => {}
+                () = &mut late => return self.leader.has_ended(self.group),
             }
         }
     }
 
     /// Kills what is left of the group, reaps the child, and waits until the kernel has let go of the rest.
     async fn bury(&mut self) -> Option<ExitStatus> {
-        self.group.signal(Signal::KILL);
+        // An adopted leader may be reaped by now, and then its number is the group's only while a member lives.
+        if self.leader.holds_its_number(self.group) || !self.group.is_gone() {
+            self.group.signal(Signal::KILL);
+        }
         if !self.ended_within(KILL_LIMIT).await {
             tracing::error!(pid = self.pid(), "a killed job does not end: it is stuck in the kernel");
             return None;
         }
-        // Returns at once: the child is dead and only waits to be reaped.
-        let status =
-            self.child.wait().await.inspect_err(|error| tracing::error!(pid = self.pid(), %error, "reap a job"));
+        let pid = self.pid();
+        let status = self.leader.reap().await.inspect_err(|error| tracing::error!(pid, %error, "reap a job"));
         let late = Instant::now() + KILL_LIMIT;
         while !self.group.is_gone() {
             if Instant::now() >= late {
@@ -276,7 +307,7 @@ impl Job {
             }
             sleep(GONE_TICK).await;
         }
-        status.ok()
+        status.ok().flatten()
     }
 
     fn end_of(&self, status: ExitStatus) -> JobEnd {
@@ -292,7 +323,7 @@ impl Job {
 impl Drop for Job {
     fn drop(&mut self) {
         // Unreaped, the child still holds the group's number; the runtime reaps it afterwards.
-        if self.child.id().is_some() {
+        if self.leader.holds_its_number(self.group) {
             self.group.signal(Signal::KILL);
         }
     }

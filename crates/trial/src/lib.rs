@@ -1,3 +1,11 @@
 //! Shows that nothing is ever lost, doubled or out of order. Nothing imports this crate.
+//!
+//! * [`evidence`]: what a run leaves behind, in files;
+//! * [`recorder`]: writes the queue's part of it while the run goes on;
+//! * [`faults`]: the real programs, and everything that can happen to them;
+//! * [`checker`]: reads it afterwards, and names every invariant that was violated.
 
+pub mod checker;
+pub mod evidence;
 pub mod faults;
+pub mod recorder;

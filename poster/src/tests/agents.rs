@@ -28,7 +28,7 @@ pub(super) struct Behaviour {
 }
 
 /// The proof of a statement: 192 bytes that follow from it.
-fn prove(miner: MinerId, randomness: Bytes32, sectors: &[(SectorNumber, Commitment)]) -> Vec<u8> {
+pub(super) fn prove(miner: MinerId, randomness: Bytes32, sectors: &[(SectorNumber, Commitment)]) -> Vec<u8> {
     let words = format!("{miner} {} {sectors:?}", clear_top_bits(randomness));
     blake2b_256(words.as_bytes()).repeat(6)
 }

@@ -1,16 +1,18 @@
 //! A queue, a chain with a presealed miner, agents at one place, and posters.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use chain::{
-    ChainApi as _,
+    ChainApi,
     follower::{FollowerConfig, follow},
     key::{KeyKind, LocalKey},
     rpc::{JsonRpc, NodeConfig},
+    sender::{Sender, SenderConfig},
 };
 use devnet::{
     Devnet, Genesis, GenesisMiner, PostVerdict, PresealedSector, Preset,
     rpc::{Shared, router},
+    upheaval::{Lose, Upheaval},
 };
 use fvm_shared::econ::TokenAmount;
 use host::{clock::SystemClock, tasks::Tasks};
@@ -39,9 +41,12 @@ use super::{
 };
 use crate::{
     app::{App, Parts},
+    check::Checker,
     config::Config,
     deadline::Window,
+    posts::Posts,
     reading,
+    submit::Submitter,
 };
 
 pub(super) const NORMAL: Behaviour = Behaviour { first_snark_is_garbage: false, unreadable: None };
@@ -178,7 +183,13 @@ impl Cluster {
     }
 
     /// Waits for the window's records; while nothing comes, epochs go on passing, until the window is nearly over.
-    async fn wait_for_records(&self, window: &Window, expected: usize, what: &str, good: impl Fn(&PostRecord) -> bool) {
+    pub(super) async fn wait_for_records(
+        &self,
+        window: &Window,
+        expected: usize,
+        what: &str,
+        good: impl Fn(&PostRecord) -> bool,
+    ) {
         let good = &good;
         let look = || async move {
             let records = self.records().await;
@@ -190,6 +201,53 @@ impl Cluster {
             assert!(height < window.close - 2, "{window:?} is nearly over: {:?}", look().await);
             self.advance_to(height + 1).await;
         }
+    }
+
+    pub(super) const fn api(&self) -> &JsonRpc {
+        &self.api
+    }
+
+    /// Abandons every tipset from `epoch` on with its messages; others, without messages, take their place.
+    pub(super) fn fork_from(&self, epoch: Epoch) {
+        self.chain.with(|chain| {
+            let depth = usize::try_from(chain.height() - epoch + 1).unwrap();
+            chain.reorganise_so(depth, &Upheaval { lose: Lose::All, refill: true }).unwrap();
+        });
+    }
+
+    /// The partitions that the chain has a proof of.
+    pub(super) async fn submitted(&self, window: &Window) -> BTreeSet<u64> {
+        let head = self.api.head().await.unwrap();
+        reading::submitted(&self.api, window, &head).await.unwrap()
+    }
+
+    /// Lets epochs pass, slowly enough for the posters, until the chain has so many partitions of the window.
+    pub(super) async fn until_submitted(&self, window: &Window, expected: usize) {
+        let look = || async move {
+            let found = self.submitted(window).await.len();
+            if found == expected { Ok(()) } else { Err(format!("{found} of {expected}")) }
+        };
+        while tokio::time::timeout(EPOCH_PATIENCE, wait_for(LIMIT, look)).await.is_err() {
+            let height = self.chain.with(|chain| chain.height());
+            assert!(height < window.close - 1, "{window:?} is over: {:?}, {:?}", look().await, self.records().await);
+            self.advance_to(height + 1).await;
+        }
+    }
+
+    pub(super) async fn store(&self, record: &PostRecord) {
+        self.posts().await.store(record).await.unwrap();
+    }
+
+    async fn posts(&self) -> Posts {
+        Posts::new(Bucket::open(&self.nats, BucketName::Posts).await.unwrap())
+    }
+
+    /// What a poster sends with.
+    pub(super) async fn submitter(&self, checker: Checker) -> Submitter {
+        let chain: Arc<dyn ChainApi> = Arc::new(self.api.clone());
+        let (key, clock) = (LocalKey::load(&self.key_file).unwrap(), Arc::new(SystemClock));
+        let sender = Sender::open(&self.nats, Arc::clone(&chain), key, SenderConfig::default(), clock).await.unwrap();
+        Submitter::new(chain, Arc::new(sender), self.posts().await, checker)
     }
 
     pub(super) async fn records(&self) -> Vec<PostRecord> {
@@ -233,7 +291,7 @@ fn place() -> Place {
     "here".parse().unwrap()
 }
 
-fn comm_r(number: u64) -> Bytes32 {
+pub(super) fn comm_r(number: u64) -> Bytes32 {
     Bytes32([u8::try_from(number).unwrap(); 32])
 }
 
@@ -276,7 +334,7 @@ fn proving(number: u64) -> SectorRecord {
         submitted_at: Timestamp(0),
         state: SectorState::C2Done {
             sealed,
-            pre_commit: PreCommit { message, epoch: 0 },
+            pre_commit: PreCommit { message: Some(message), epoch: 0 },
             seed: drawn,
             proof: ProofBytes(Vec::new()),
         },

@@ -3,6 +3,7 @@
 
 mod agents;
 mod cluster;
+mod forks;
 
 use std::time::Duration;
 

@@ -51,18 +51,21 @@ async fn in_place(
     store: &LocalStore,
 ) -> Result<Facts, Halt> {
     let with_ticket;
-    let record = if stage == Stage::Pc1 {
+    // Labels that are being made have their ticket, whoever answers now.
+    let record = if stage == Stage::Pc1 && !has_begun(at, stage, record, store) {
         at.posted.phase("waits for its ticket", None);
         with_ticket = ticket::ticketed(tools, record).await?;
+        host::failpoint!("agent.ticket.drawn");
         &with_ticket
     } else {
         record
     };
-    let (sector, tag) = (record.id, request::tag(record));
+    let (sector, mark) = (record.id, request::mark(record));
     let on = store.clone();
-    blocking(move || on.begin(sector, stage, tag)).await?;
+    blocking(move || on.begin(sector, stage, mark)).await?;
+    host::failpoint!("agent.stage.begun");
     let facts = if stage == Stage::AddPiece {
-        let fetched = pieces::fetch(tools, at, record, &store.files(sector)).await;
+        let fetched = fetch_pieces(tools, at, record, store).await;
         let proved = match fetched {
             Ok(()) => prove(tools, at, stage, record, store).await,
             Err(halt) => Err(halt),
@@ -73,8 +76,25 @@ async fn in_place(
         prove(tools, at, stage, record, store).await?
     };
     let (on, done) = (store.clone(), facts.clone());
-    blocking(move || on.finish(sector, done)).await?;
+    blocking(move || on.finish(sector, done, mark)).await?;
+    host::failpoint!("agent.stage.finished");
     Ok(facts)
+}
+
+/// A prover that was begun before has its pieces, or has read them.
+async fn fetch_pieces(tools: &Tools, at: &AtWork<'_>, record: &SectorRecord, store: &LocalStore) -> Result<(), Halt> {
+    if has_begun(at, Stage::AddPiece, record, store) {
+        return Ok(());
+    }
+    pieces::fetch(tools, at, record, &store.files(record.id)).await?;
+    host::failpoint!("agent.pieces.fetched");
+    Ok(())
+}
+
+/// Whether an earlier agent's prover does just this, or has done it.
+fn has_begun(at: &AtWork<'_>, stage: Stage, record: &SectorRecord, store: &LocalStore) -> bool {
+    let request = request::on_sector(stage, record, &store.files(record.id), at.dir.path());
+    request.is_some_and(|request| at.has_begun(&request))
 }
 
 async fn prove(
@@ -95,6 +115,7 @@ async fn prove(
             // A name of its own for each try: a late one must not replace what the record refers to.
             let name = format!("c1/{}/{}", record.id.key(), uuid::Uuid::new_v4());
             let artifact = tools.artifacts.put(&name, &request::c1_output(dir)).await?;
+            host::failpoint!("agent.c1.artifact_stored");
             Ok(Facts::C1 { artifact })
         }
         other => Ok(outcome::facts(other)?),
@@ -132,6 +153,7 @@ impl Exclusive {
             Some(entry) => tools.locks.update(&key, &lock, entry.revision).await?,
             None => tools.locks.create(&key, &lock).await?,
         };
+        host::failpoint!("agent.sector_lock.told");
         Ok(Self { _folder: folder, key, revision })
     }
 
@@ -141,6 +163,7 @@ impl Exclusive {
             // The next holder replaces it.
             Err(CasError::Queue(error)) => tracing::warn!("release the lock: {:#}", anyhow::Error::from(error)),
         }
+        host::failpoint!("agent.sector_lock.released");
     }
 }
 

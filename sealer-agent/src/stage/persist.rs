@@ -14,6 +14,7 @@ use crate::{
     blocking::blocking,
     child::AtWork,
     halt::Halt,
+    request,
     store::{StoreError, local::LocalStore, persistent::PersistentStore},
 };
 
@@ -28,16 +29,18 @@ pub(crate) async fn run(tools: &Tools, at: &AtWork<'_>, record: &SectorRecord) -
 
 async fn copy(tools: &Tools, at: &AtWork<'_>, record: &SectorRecord, store: &LocalStore) -> Result<Facts, Halt> {
     let target = choose(tools, record)?;
-    let (sector, from, to) = (record.id, store.clone(), target.clone());
+    let (sector, from, to, mark) = (record.id, store.clone(), target.clone(), request::mark(record));
     at.posted.phase(&format!("copy to {}", target.path.display()), None);
     let copied = blocking(move || -> Result<_, StoreError> {
-        let manifest = from.manifest(sector)?;
+        let mut manifest = from.manifest(sector)?;
+        manifest.mark(mark);
         if !manifest.has(Stage::Pc2) {
             return Err(StoreError::Incomplete { path: from.files(sector).root, what: "a finished pc2" });
         }
         let sealed_sha256 = to.keep(&from.files(sector), &manifest)?;
         let facts = Facts::Persist { store: to.id, sealed_sha256 };
-        from.finish(sector, facts.clone())?;
+        from.finish(sector, facts.clone(), mark)?;
+        host::failpoint!("agent.persist.finished");
         Ok(facts)
     });
     tokio::select! {

@@ -45,6 +45,7 @@ async fn vanilla(
     bad.sort();
     let name = artifact_name(tools, task);
     let artifact = tools.artifacts.put(&name, &output).await?;
+    host::failpoint!("agent.post.artifact_stored");
     Ok(PostOutcome::Vanilla { artifact, proven, bad })
 }
 
@@ -55,14 +56,8 @@ async fn snark(
     sectors: &[PostSector],
     parts: &[VanillaPart],
 ) -> Result<PostOutcome, Halt> {
-    at.posted.phase("fetch the vanilla proofs", None);
-    let mut vanilla = Vec::new();
-    for (index, part) in parts.iter().enumerate() {
-        let path = part_path(at.dir.path(), index);
-        let fetched = tools.artifacts.get(&part.artifact, &path).await;
-        fetched.map_err(|error| Halt::unless_lost(error, FailureClass::RetryElsewhere, "lost-vanilla"))?;
-        vanilla.push((path, part.sectors.clone()));
-    }
+    let files = parts.iter().enumerate().map(|(index, _)| part_path(at.dir.path(), index));
+    let vanilla = files.zip(parts).map(|(path, part)| (path, part.sectors.clone())).collect();
     let request = Request {
         proof: task.proof,
         work: Work::WindowPost {
@@ -72,10 +67,24 @@ async fn snark(
             vanilla,
         },
     };
+    // A prover that was begun before has them.
+    if !at.has_begun(&request) {
+        fetch(tools, at, parts).await?;
+    }
     let Output::WindowPost { proof } = tools.prover.run(at, &request).await? else {
         return Err(wrong_output().into());
     };
     Ok(PostOutcome::Snark { proof })
+}
+
+async fn fetch(tools: &Tools, at: &AtWork<'_>, parts: &[VanillaPart]) -> Result<(), Halt> {
+    at.posted.phase("fetch the vanilla proofs", None);
+    for (index, part) in parts.iter().enumerate() {
+        let fetched = tools.artifacts.get(&part.artifact, &part_path(at.dir.path(), index)).await;
+        fetched.map_err(|error| Halt::unless_lost(error, FailureClass::RetryElsewhere, "lost-vanilla"))?;
+    }
+    host::failpoint!("agent.post.input_fetched");
+    Ok(())
 }
 
 /// Replicas that this agent can read, and sectors it cannot, with the reason.

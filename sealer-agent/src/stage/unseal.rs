@@ -60,6 +60,7 @@ async fn unseal(
     };
     at.posted.phase("deliver", None);
     let data = scratch.join("data");
+    host::failpoint!("agent.unseal.made");
     tokio::select! {
         delivered = deliver::put(&tools.uploads, &data, order) => {
             delivered.map(|sha256| Facts::Unseal { sha256 }).map_err(|error| {

@@ -14,8 +14,8 @@ use streams::{
 };
 
 use super::{
-    StoreError, identity,
-    manifest::{Manifest, Tag},
+    StoreError, high_water, identity,
+    manifest::{Manifest, Mark},
     paths::{self, SectorPaths},
     space::{self, Promise, Space},
 };
@@ -89,8 +89,11 @@ impl LocalStore {
         if room < needed {
             return Ok(Reserved::NoRoom { needed, room });
         }
+        high_water::raise(&self.path, record.id)?;
         durable::create_dir_all(&files.root).map_err(StoreError::io("create", &files.root))?;
+        host::failpoint!("agent.reserve.folder_made");
         Manifest::new(record, needed, now).write(&files.manifest())?;
+        host::failpoint!("agent.reserve.promised");
         Ok(Reserved::Yes)
     }
 
@@ -103,11 +106,11 @@ impl LocalStore {
 
     /// A stage begins: the manifest no longer vouches for what it and later ones will make anew. Which layers and trees
     /// the prover may reuse it decides itself, by the tags that it keeps beside the cache.
-    pub(crate) fn begin(&self, sector: SectorId, stage: Stage, tag: Option<Tag>) -> Result<(), StoreError> {
+    pub(crate) fn begin(&self, sector: SectorId, stage: Stage, mark: Mark) -> Result<(), StoreError> {
         let files = self.files(sector);
         let mut manifest = self.manifest(sector)?;
         manifest.forget_from(stage);
-        manifest.tag = tag.or(manifest.tag);
+        manifest.mark(mark);
         manifest.write(&files.manifest())?;
         let cache = files.cache();
         durable::create_dir_all(&cache).map_err(StoreError::io("create", &cache))
@@ -115,11 +118,12 @@ impl LocalStore {
 
     /// A stage is done: the manifest says so. After finalize only what proving needs stays, and the rest of the room
     /// is free again.
-    pub(crate) fn finish(&self, sector: SectorId, facts: Facts) -> Result<(), StoreError> {
+    pub(crate) fn finish(&self, sector: SectorId, facts: Facts, mark: Mark) -> Result<(), StoreError> {
         let files = self.files(sector);
         let mut manifest = self.manifest(sector)?;
         let finalized = facts.stage() == Stage::Finalize;
         manifest.record(facts);
+        manifest.mark(mark);
         if finalized {
             manifest.reserved_bytes = footprint::replica_bytes(manifest.proof);
             remove_file(&files.staged())?;

@@ -1,6 +1,9 @@
 //! Room, and what a stage finds when it begins.
 
-use streams::proof::{Bytes32, Drawn};
+use streams::{
+    id::Incarnation,
+    proof::{Bytes32, Drawn},
+};
 
 use super::*;
 use crate::sample::allocated;
@@ -12,6 +15,10 @@ fn store(dir: &Path) -> LocalStore {
 
 fn ticket(byte: u8) -> Drawn {
     Drawn { epoch: 5, value: Bytes32([byte; 32]) }
+}
+
+fn mark() -> Mark {
+    Mark { incarnation: Incarnation::FIRST, generation: 1, ticket: None }
 }
 
 #[test]
@@ -41,15 +48,15 @@ fn the_manifest_keeps_the_last_ticket() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
     let one = allocated(1);
-    let tag = |generation, byte| Tag { generation, ticket: ticket(byte) };
+    let mark = |generation, byte: Option<u8>| Mark { generation, ticket: byte.map(ticket), ..mark() };
     store.reserve(&one, 0, Timestamp(1)).unwrap();
-    store.begin(one.id, Stage::TreeD, None).unwrap();
-    assert_eq!(store.manifest(one.id).unwrap().tag, None);
-    store.begin(one.id, Stage::Pc1, Some(tag(1, 1))).unwrap();
-    store.begin(one.id, Stage::Pc2, None).unwrap();
-    assert_eq!(store.manifest(one.id).unwrap().tag, Some(tag(1, 1)));
-    store.begin(one.id, Stage::Pc1, Some(tag(2, 2))).unwrap();
-    assert_eq!(store.manifest(one.id).unwrap().tag, Some(tag(2, 2)));
+    store.begin(one.id, Stage::TreeD, mark(1, None)).unwrap();
+    assert_eq!(store.manifest(one.id).unwrap().mark.ticket, None);
+    store.begin(one.id, Stage::Pc1, mark(1, Some(1))).unwrap();
+    store.begin(one.id, Stage::Pc2, mark(1, None)).unwrap();
+    assert_eq!(store.manifest(one.id).unwrap().mark, mark(1, Some(1)));
+    store.begin(one.id, Stage::Pc1, mark(2, Some(2))).unwrap();
+    assert_eq!(store.manifest(one.id).unwrap().mark, mark(2, Some(2)));
     assert!(store.files(one.id).cache().is_dir());
 }
 
@@ -59,10 +66,10 @@ fn a_stage_done_again_takes_back_what_came_after_it() {
     let store = store(dir.path());
     let one = allocated(1);
     store.reserve(&one, 0, Timestamp(1)).unwrap();
-    store.finish(one.id, Facts::AddPiece { pieces: vec![] }).unwrap();
-    store.finish(one.id, Facts::TreeD { comm_d: Bytes32([1; 32]) }).unwrap();
-    store.finish(one.id, Facts::Pc1 {}).unwrap();
-    store.begin(one.id, Stage::TreeD, None).unwrap();
+    store.finish(one.id, Facts::AddPiece { pieces: vec![] }, mark()).unwrap();
+    store.finish(one.id, Facts::TreeD { comm_d: Bytes32([1; 32]) }, mark()).unwrap();
+    store.finish(one.id, Facts::Pc1 {}, mark()).unwrap();
+    store.begin(one.id, Stage::TreeD, mark()).unwrap();
     let manifest = store.manifest(one.id).unwrap();
     assert!(manifest.has(Stage::AddPiece) && !manifest.has(Stage::TreeD) && !manifest.has(Stage::Pc1));
 }
@@ -76,7 +83,7 @@ fn finalize_gives_room_back() {
     let files = store.files(one.id);
     durable::write(&files.staged(), b"data").unwrap();
     durable::write(&files.sealed(), b"replica").unwrap();
-    store.finish(one.id, Facts::Finalize {}).unwrap();
+    store.finish(one.id, Facts::Finalize {}, mark()).unwrap();
     assert!(!files.staged().exists() && files.sealed().exists());
     assert_eq!(store.usage().unwrap().reserved, footprint::replica_bytes(one.proof));
 }
@@ -88,7 +95,7 @@ fn a_lost_mount_is_not_filled() {
     fs::remove_file(dir.path().join(paths::IDENTITY)).unwrap();
     let refused = store.reserve(&allocated(1), 0, Timestamp(1)).unwrap_err();
     assert!(matches!(refused, StoreError::Away { store: id, .. } if id == store.id), "{refused}");
-    let refused = store.begin(allocated(1).id, Stage::TreeD, None).unwrap_err();
+    let refused = store.begin(allocated(1).id, Stage::TreeD, mark()).unwrap_err();
     assert!(matches!(refused, StoreError::Away { .. }), "{refused}");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
@@ -111,5 +118,5 @@ fn a_store_with_an_unreadable_manifest_takes_nothing_new() {
     durable::write(&store.files(two.id).manifest(), b"{}").unwrap();
     assert!(store.reserve(&allocated(3), 0, Timestamp(1)).is_err());
     assert_eq!(store.usage().unwrap().sectors, 1);
-    store.begin(one.id, Stage::TreeD, None).unwrap();
+    store.begin(one.id, Stage::TreeD, mark()).unwrap();
 }

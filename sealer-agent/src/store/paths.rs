@@ -3,6 +3,7 @@
 //! ```text
 //! local store                          persistent store
 //! sealstream-store.json                sealstream-store.json
+//! high-water.json                      high-water.json
 //! placement.lock                       sealed/s-t01000-17
 //! sectors/s-t01000-17/                 cache/s-t01000-17/{p_aux, t_aux, sc-02-data-tree-r-last*}
 //!   manifest.json  lock                manifests/s-t01000-17.json
@@ -80,11 +81,37 @@ impl ReplicaPaths {
     pub(crate) fn new(store: &Path, sector: SectorId) -> Self {
         let name = sector.file_name();
         Self {
-            sealed: store.join("sealed").join(&name),
+            sealed: replicas(store).join(&name),
             cache: store.join("cache").join(&name),
-            manifest: store.join("manifests").join(format!("{name}.json")),
+            manifest: manifests(store).join(format!("{name}.json")),
         }
     }
+}
+
+/// The sector whose folder or file has a name such as `s-t01000-17`.
+pub(crate) fn sector_of(name: &str) -> Option<SectorId> {
+    let (miner, number) = name.strip_prefix("s-")?.split_once('-')?;
+    SectorId::from_key(&format!("{miner}.{number}")).ok()
+}
+
+/// The folder of a persistent store's manifests.
+pub(crate) fn manifests(store: &Path) -> PathBuf {
+    store.join("manifests")
+}
+
+/// The folder of a persistent store's replicas.
+pub(crate) fn replicas(store: &Path) -> PathBuf {
+    store.join("sealed")
+}
+
+/// The highest number of each miner that the store ever held.
+pub(crate) fn high_water(store: &Path) -> PathBuf {
+    store.join("high-water.json")
+}
+
+/// Held while that changes.
+pub(crate) fn high_water_lock(store: &Path) -> PathBuf {
+    store.join("high-water.lock")
 }
 
 /// The folder of a local store's sectors.

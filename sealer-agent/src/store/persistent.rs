@@ -5,13 +5,14 @@ use std::{fs, path::PathBuf};
 use host::durable;
 use streams::{
     id::{SectorId, StoreId},
+    message::Facts,
     proof::{SealProof, Sha256},
 };
 
 use super::{
-    StoreError, identity,
+    StoreError, high_water, identity,
     manifest::Manifest,
-    paths::{ReplicaPaths, SectorPaths},
+    paths::{self, ReplicaPaths, SectorPaths},
     scratch::Scratch,
     space,
 };
@@ -47,7 +48,7 @@ impl PersistentStore {
 
     /// How many replicas are here.
     pub(crate) fn replicas(&self) -> u64 {
-        let count = fs::read_dir(self.path.join("manifests")).map_or(0, |entries| entries.flatten().count());
+        let count = fs::read_dir(paths::manifests(&self.path)).map_or(0, |entries| entries.flatten().count());
         u64::try_from(count).unwrap_or(u64::MAX)
     }
 
@@ -63,20 +64,28 @@ impl PersistentStore {
     pub(crate) fn keep(&self, from: &SectorPaths, manifest: &Manifest) -> Result<Sha256, StoreError> {
         identity::require(&self.path, self.id)?;
         let to = self.files(manifest.sector);
+        high_water::raise(&self.path, manifest.sector)?;
         for parent in [&to.sealed, &to.cache, &to.manifest].into_iter().filter_map(|p| p.parent()) {
             durable::create_dir_all(parent).map_err(StoreError::io("create", parent))?;
         }
         durable::remove_file(&to.manifest).map_err(StoreError::io("remove", &to.manifest))?;
+        host::failpoint!("agent.persist.begun");
         let scratch = Scratch::create(&self.path)?;
         self.publish_cache(from, &to, &scratch)?;
+        host::failpoint!("agent.persist.cache_published");
         // Copied as scratch: what an interrupted copy leaves, a sweep finds.
         let copy = scratch.path().join("sealed");
         let digest =
             durable::copy_with_sha256(&from.sealed(), &copy).map_err(StoreError::io("copy the replica to", &copy))?;
         durable::rename(&copy, &to.sealed).map_err(StoreError::io("publish", &to.sealed))?;
-        manifest.write(&to.manifest)?;
+        host::failpoint!("agent.persist.sealed_published");
+        let sealed_sha256 = streams::proof::Bytes32(digest);
+        let mut kept = manifest.clone();
+        kept.record(Facts::Persist { store: self.id, sealed_sha256 });
+        kept.write(&to.manifest)?;
+        host::failpoint!("agent.persist.manifest_written");
         scratch.remove()?;
-        Ok(streams::proof::Bytes32(digest))
+        Ok(sealed_sha256)
     }
 
     fn publish_cache(&self, from: &SectorPaths, to: &ReplicaPaths, scratch: &Scratch) -> Result<(), StoreError> {

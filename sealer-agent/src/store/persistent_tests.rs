@@ -78,7 +78,7 @@ fn a_lost_mount_is_not_filled() {
     let dir = tempfile::tempdir().unwrap();
     let from = sealed_sector(&dir.path().join("local"));
     let store = store(&dir.path().join("kept"));
-    fs::remove_file(store.path.join(crate::store::paths::IDENTITY)).unwrap();
+    fs::remove_file(store.path.join(paths::IDENTITY)).unwrap();
     let refused = store.keep(&from, &Manifest::new(&allocated(17), 0, Timestamp(1))).unwrap_err();
     assert!(matches!(refused, StoreError::Away { store: id, .. } if id == store.id), "{refused}");
     assert!(matches!(store.room_for(allocated(17).proof, 0), Err(StoreError::Away { .. })));

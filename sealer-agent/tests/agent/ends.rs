@@ -13,10 +13,10 @@ use crate::{
     host_files::{Host, processes_with},
 };
 
-const PC1: &[&str] = &["--class", "pc1-cpu"];
+pub(crate) const PC1: &[&str] = &["--class", "pc1-cpu"];
 
 /// A sector that waits for tree-d in the host's local store, without any agent having worked.
-async fn waiting_for_tree_d(cluster: &Cluster, host: &Host, number: u64) -> SectorRecord {
+pub(crate) async fn waiting_for_tree_d(cluster: &Cluster, host: &Host, number: u64) -> SectorRecord {
     let agent = host.agent(cluster.server.url(), "placer", PC1);
     let mut sector = submitted(number, vec![]);
     let facts = cluster.does(&mut sector, Stage::Place, SectorState::Allocated {}).await;
@@ -29,33 +29,13 @@ async fn waiting_for_tree_d(cluster: &Cluster, host: &Host, number: u64) -> Sect
 }
 
 /// Waits until an agent's prover is at work in a job directory.
-async fn at_work(host: &Host, agent: &str) {
+pub(crate) async fn at_work(host: &Host, agent: &str) {
     let jobs = host.path("home/agents").join(agent).join("jobs");
     wait_for(async || match processes_with(&jobs.display().to_string()) {
         0 => Err(format!("no prover in {}", jobs.display())),
         _ => Ok(()),
     })
     .await;
-}
-
-#[tokio::test]
-async fn the_task_of_a_killed_agent_goes_to_another_and_its_prover_dies() {
-    let host = Host::with_stores();
-    let cluster = Cluster::start(Duration::from_secs(2)).await;
-    let sector = waiting_for_tree_d(&cluster, &host, 1).await;
-    host.configure(&format!("prover = \"{}\"", host.hanging("tree-d").display()));
-    let mut first = host.agent(cluster.server.url(), "first", PC1);
-    cluster.order(sector.id, Stage::TreeD, None).await;
-    at_work(&host, "first").await;
-    first.kill9();
-
-    host.configure("# defaults\n");
-    let second = host.agent(cluster.server.url(), "second", PC1);
-    let result = cluster.result().await;
-    assert!(matches!(result.outcome, Outcome::Done { .. }), "{result:?}");
-    assert_eq!((result.agent.as_str(), result.claim.attempt), ("second", 2));
-    assert_eq!(processes_with(&host.path("home/agents/first/jobs").display().to_string()), 0);
-    assert!(second.terminate().success());
 }
 
 #[tokio::test]
@@ -76,6 +56,33 @@ async fn an_agent_told_to_stop_gives_its_task_back_at_once() {
     let result = cluster.result().await;
     assert!(matches!(result.outcome, Outcome::Done { .. }), "{result:?}");
     assert_eq!(result.claim.attempt, 1, "an interruption costs no attempt");
+    assert!(second.terminate().success());
+}
+
+#[tokio::test]
+async fn a_drained_agent_hands_over_to_one_that_waits() {
+    let host = Host::with_stores();
+    let cluster = Cluster::start(Duration::from_secs(600)).await;
+    let sector = waiting_for_tree_d(&cluster, &host, 1).await;
+    host.configure(&format!("prover = \"{}\"", host.hanging("tree-d").display()));
+    let first = host.agent(cluster.server.url(), "first", PC1);
+    cluster.order(sector.id, Stage::TreeD, None).await;
+    at_work(&host, "first").await;
+    let second = host.agent(cluster.server.url(), "second", PC1);
+    wait_for(async || match cluster.agents.get("second").await.unwrap() {
+        Some(_) => Ok(()),
+        None => Err("the second agent is not there".to_owned()),
+    })
+    .await;
+    assert!(first.terminate().success());
+    let drained = std::time::Instant::now();
+    at_work(&host, "second").await;
+    let pause = drained.elapsed();
+    assert!(pause < Duration::from_secs(2), "handed over after {pause:?}");
+    assert_eq!(host.started().len(), 2, "one prover each");
+    host.release();
+    let result = cluster.result().await;
+    assert_eq!((result.agent.as_str(), result.claim.attempt), ("second", 1));
     assert!(second.terminate().success());
 }
 

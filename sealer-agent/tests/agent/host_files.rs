@@ -47,16 +47,29 @@ impl Host {
         path
     }
 
-    /// A prover that hangs in one stage for ever, and works in all others.
+    /// A prover that hangs in one stage until it is [released](Self::release), and works in all others.
     pub(crate) fn hanging(&self, stage: &str) -> PathBuf {
         let fifo = self.path("fifo");
         let mode = rustix::fs::Mode::from_raw_mode(0o600);
         rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0).unwrap();
         let text = format!(
-            "if grep -q '\"stage\":\"{stage}\"' \"$1/request.json\"; then read _ < '{}'; fi\nexec \"$PROVER\" \"$1\"",
+            "if grep -q '\"stage\":\"{stage}\"' \"$1/request.json\"; then echo $$ >> '{}'; read _ < '{}'; fi\n\
+             exec \"$PROVER\" \"$1\"",
+            self.path("started").display(),
             fifo.display()
         );
         self.script("hanging-prover", &text)
+    }
+
+    /// Lets one hanging prover work; it must hang already.
+    pub(crate) fn release(&self) {
+        fs::OpenOptions::new().write(true).open(self.path("fifo")).unwrap().write_all(b"go\n").unwrap();
+    }
+
+    /// Process ids of all provers that ever began to hang.
+    pub(crate) fn started(&self) -> Vec<u32> {
+        let pids = fs::read_to_string(self.path("started")).unwrap_or_default();
+        pids.lines().map(|pid| pid.parse().unwrap()).collect()
     }
 
     /// Runs a command to its end.
@@ -127,9 +140,14 @@ impl Agent {
 
     /// Tells it to stop, and waits until it has.
     pub(crate) fn terminate(mut self) -> std::process::ExitStatus {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        kill_process(pid, Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
         self.child.wait().unwrap()
+    }
+
+    /// Sends it a signal; to it alone, not to its provers.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
     }
 }
 

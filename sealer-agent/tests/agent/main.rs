@@ -3,9 +3,11 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at the first surprise")]
 
+mod adoption;
 mod cluster;
 mod commands;
 mod ends;
 mod host_files;
 mod life;
+mod lost_queue;
 mod post;

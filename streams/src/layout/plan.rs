@@ -18,7 +18,7 @@ pub(crate) const RESULTS: &str = "RESULTS";
 /// What came of window PoSt work.
 pub(crate) const POST_RESULTS: &str = "POST_RESULTS";
 /// Audit and live feed.
-const EVENTS: &str = "EVENTS";
+pub(crate) const EVENTS: &str = "EVENTS";
 /// The object store for large things.
 pub(crate) const ARTIFACTS_BUCKET: &str = "ARTIFACTS";
 /// The consumer of `RESULTS`.

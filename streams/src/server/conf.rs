@@ -5,6 +5,8 @@ use std::{
     path::Path,
 };
 
+use super::Member;
+
 /// What is shipped.
 const SHIPPED: &str = include_str!("../../../nats.conf");
 
@@ -28,6 +30,24 @@ pub(super) fn with(host: IpAddr, port: Option<u16>, store: &Path) -> String {
     lines.map(|line| line + "\n").collect()
 }
 
+/// The same for one server of several: with a name of its own, and the routes to the others.
+pub(super) fn with_member(conf: &str, member: &Member) -> String {
+    let named = conf.lines().map(|line| {
+        if line.starts_with("server_name:") {
+            format!("server_name: {}\n", quote(&member.name))
+        } else {
+            format!("{line}\n")
+        }
+    });
+    let routes: Vec<String> = member.routes.iter().map(|at| quote(&format!("nats://{at}"))).collect();
+    let cluster = format!(
+        "\ncluster {{\n  name: sealstream\n  listen: {}\n  routes: [{}]\n}}\n",
+        quote(&member.listen.to_string()),
+        routes.join(", ")
+    );
+    named.chain([cluster]).collect()
+}
+
 fn quote(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
@@ -36,7 +56,7 @@ fn quote(text: &str) -> String {
 mod tests {
     use std::path::Path;
 
-    use super::{SHIPPED, with};
+    use super::{Member, SHIPPED, with, with_member};
 
     /// The lines that are not comments.
     fn settings(text: &str) -> Vec<String> {
@@ -72,5 +92,19 @@ mod tests {
     fn any_free_port_can_be_asked_for() {
         let changed = with("::1".parse().unwrap(), None, Path::new("/tmp/x"));
         assert!(settings(&changed).contains(&"listen: \"[::1]:-1\"".to_owned()));
+    }
+
+    #[test]
+    fn a_member_has_its_own_name_and_every_route_and_syncs_as_one_server_does() {
+        let one = with("127.0.0.1".parse().unwrap(), Some(4333), Path::new("/tmp/x"));
+        let routes = ["127.0.0.1:6001", "127.0.0.1:6002", "127.0.0.1:6003"].map(|at| at.parse().unwrap()).to_vec();
+        let listen = "127.0.0.1:6002".parse().unwrap();
+        let member = with_member(&one, &Member { name: "queue-2".to_owned(), listen, routes });
+        let said = settings(&member);
+        for line in ["server_name: \"queue-2\"", "listen: \"127.0.0.1:6002\"", "sync_interval: always"] {
+            assert!(said.contains(&line.to_owned()), "{line}: {member}");
+        }
+        assert!(!said.contains(&"server_name: sealstream".to_owned()), "{member}");
+        assert!(member.contains("\"nats://127.0.0.1:6001\", \"nats://127.0.0.1:6002\""), "{member}");
     }
 }

@@ -375,7 +375,7 @@ fn sealed() -> Sealed {
 fn states() -> Vec<SectorState> {
     let (at, comm_d, ticket) = (placement(), bytes32(1), drawn(90));
     let (sealed, message, seed) = (sealed(), message_ref(), drawn(290));
-    let pre_commit = PreCommit { message: message.clone(), epoch: 140 };
+    let pre_commit = PreCommit { message: Some(message.clone()), epoch: 140 };
     let proof = ProofBytes(vec![7; 192]);
     let unpersisted = Sealed { persisted: None, ..sealed.clone() };
     let pc2_done = SectorState::Pc2Done { sealed: unpersisted };
@@ -401,9 +401,9 @@ fn states() -> Vec<SectorState> {
         },
         SectorState::Proving {
             sealed,
-            pre_commit,
-            seed,
-            prove_commit: message,
+            pre_commit: Some(pre_commit),
+            seed: Some(seed),
+            prove_commit: Some(message),
             activation: 300,
             expiration: 1_300_000,
             deadline: 5,

@@ -54,7 +54,7 @@ pub(crate) fn message(nonce: u64) -> MessageRef {
 }
 
 pub(crate) fn pre_commit() -> PreCommit {
-    PreCommit { message: message(1), epoch: 120 }
+    PreCommit { message: Some(message(1)), epoch: 120 }
 }
 
 pub(crate) fn artifact() -> ArtifactRef {
@@ -96,9 +96,9 @@ pub(crate) fn record(state: S) -> SectorRecord {
 pub(crate) fn proving(finalized: bool) -> S {
     S::Proving {
         sealed: sealed(),
-        pre_commit: pre_commit(),
-        seed: seed(),
-        prove_commit: message(2),
+        pre_commit: Some(pre_commit()),
+        seed: Some(seed()),
+        prove_commit: Some(message(2)),
         activation: 130,
         expiration: 1000,
         deadline: 3,
@@ -230,6 +230,10 @@ pub(crate) fn events() -> Vec<Event> {
         Event::MessageFailed { landing: landing(2, 0), sector_code: Some(16) },
         Event::SeedDrawn { seed: seed() },
         Event::SeedDrawn { seed: Drawn { epoch: 126, value: bytes(11) } },
+        Event::PreCommitReorged { message: message(1) },
+        Event::ProveCommitReorged { message: message(2), proof: proof() },
+        Event::ProveCommitVoid { landing: landing(2, 16), exit_code: 16, epoch: Some(140) },
+        Event::ProveCommitVoid { landing: landing(2, 17), exit_code: 17, epoch: None },
         Event::Rejected { code: Code::PreCommitRefused, text: "collision".to_owned() },
         Event::Rejected { code: Code::ProveCommitRefused, text: "bad proof".to_owned() },
         Event::Rejected { code: Code::PreCommitGone, text: "gone".to_owned() },

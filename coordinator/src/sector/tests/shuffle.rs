@@ -72,6 +72,13 @@ fn any_event() -> impl Strategy<Value = Event> {
         3 => (1_u64..4).prop_map(|n| Event::PreCommitLanded { landing: landing(n, 0), epoch: 120 }),
         3 => (1_u64..4).prop_map(|n| Event::ProveCommitLanded { landing: landing(n, 0), on_chain: on_chain() }),
         1 => (1_u64..4, 0_u32..20).prop_map(|(n, c)| Event::MessageFailed { landing: landing(n, c), sector_code: None }),
+        1 => (1_u64..4).prop_map(|n| Event::PreCommitReorged { message: message(n) }),
+        1 => (1_u64..4).prop_map(|n| Event::ProveCommitReorged { message: message(n), proof: proof() }),
+        1 => (1_u64..4, proptest::option::of(130_i64..140)).prop_map(|(n, epoch)| Event::ProveCommitVoid {
+            landing: landing(n, 16),
+            exit_code: 16,
+            epoch,
+        }),
         2 => Just(Event::Retry),
     ]
 }

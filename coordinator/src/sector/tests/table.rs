@@ -73,6 +73,17 @@ fn arrows() {
     expect("finalize done", &["proving → proving"]);
     expect("unseal done", &[]);
     expect("retry", &["parked → pc1-done"]);
+    expect(
+        "pre-commit reorganised away",
+        &[
+            "c1-done → pre-commit-sent",
+            "c2-done → pre-commit-sent",
+            "pre-committed → pre-commit-sent",
+            "seed-ready → pre-commit-sent",
+        ],
+    );
+    expect("prove-commit reorganised away", &["proving → prove-commit-sent"]);
+    expect("prove-commit void", &["prove-commit-sent → pre-commit-sent", "prove-commit-sent → pre-committed"]);
     expect("message never sent", &["pre-commit-sent → pc2-done", "prove-commit-sent → c2-done"]);
     expect("ticket expired", &["pc1-done → pieces-added", "pc2-done → pieces-added", "ticketed → pieces-added"]);
 }

@@ -1,5 +1,7 @@
 //! [`ChainApi`] over JSON-RPC.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use cid::Cid;
 use fvm_ipld_bitfield::BitField;
@@ -14,7 +16,7 @@ use crate::{
     address::of_miner,
     api::{
         ActorState, ChainApi, DeadlineState, MessageLookup, MinerInfo, NetworkParams, PartitionState, PreCommitOnChain,
-        Receipt, SectorLocation, SectorOnChain, TipSet, TipSetKey,
+        Receipt, SectorLocation, SectorOnChain, TipSet, TipSetKey, pending_by_nonce,
     },
     error::{ChainError, Fault},
     json::{AddressJson, Base64, BitFieldJson, CidJson, TokenJson},
@@ -22,9 +24,9 @@ use crate::{
     params::SectorPreCommitInfo,
     rpc::JsonRpc,
     wire::{
-        ActorStateJson, DeadlineJson, MessageJson, MinerInfoJson, MsgLookupJson, NetworkParamsJson, PartitionJson,
-        PreCommitInfoJson, PreCommitOnChainJson, ProvingDeadlineJson, SectorInfoJson, SectorLocationJson,
-        SignatureJson, SignedMessageJson, TipSetJson,
+        ActorStateJson, DeadlineJson, MessageJson, MinerInfoJson, MsgLookupJson, PartitionJson, PreCommitInfoJson,
+        PreCommitOnChainJson, ProvingDeadlineJson, SectorInfoJson, SectorLocationJson, SignatureJson,
+        SignedMessageJson, TipSetJson,
     },
 };
 
@@ -91,7 +93,7 @@ impl ChainApi for JsonRpc {
     }
 
     async fn network_params(&self) -> Result<NetworkParams, ChainError> {
-        let params: NetworkParamsJson = self.call("Filecoin.StateGetNetworkParams", [(); 0]).await?;
+        let params = self.params().await?;
         Ok(NetworkParams {
             name: params.network_name,
             block_delay_secs: params.block_delay_secs,
@@ -239,6 +241,14 @@ impl ChainApi for JsonRpc {
         self.call("Filecoin.StateMinerSectorAllocated", (id(miner), number.0, key(tipset))).await
     }
 
+    async fn allocated_numbers(&self, miner: MinerId, tipset: &TipSetKey) -> Result<Option<BitField>, ChainError> {
+        match self.call::<_, BitFieldJson>("Filecoin.StateMinerAllocated", (id(miner), key(tipset))).await {
+            Ok(numbers) => Ok(Some(numbers.0)),
+            Err(error) if error.is_method_missing() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn randomness_from_tickets(
         &self,
         tag: i64,
@@ -313,6 +323,18 @@ impl ChainApi for JsonRpc {
 
     async fn mpool_nonce(&self, address: &Address) -> Result<u64, ChainError> {
         self.call("Filecoin.MpoolGetNonce", (AddressJson(*address),)).await
+    }
+
+    async fn mpool_pending(&self, sender: &Address) -> Result<BTreeSet<u64>, ChainError> {
+        let head: [(); 0] = [];
+        match self.call::<_, Option<Vec<SignedMessageJson>>>("Filecoin.MpoolPending", (head,)).await {
+            Ok(pending) => {
+                let ours = pending.unwrap_or_default().into_iter().filter(|waiting| waiting.message.from.0 == *sender);
+                Ok(ours.map(|waiting| waiting.message.nonce).collect())
+            }
+            Err(error) if error.is_method_missing() => pending_by_nonce(self, sender).await,
+            Err(error) => Err(error),
+        }
     }
 
     async fn mpool_push(&self, signed: &[u8]) -> Result<Cid, ChainError> {

@@ -4,6 +4,7 @@
 
 mod client;
 mod endpoint;
+mod network;
 
 use std::{
     fmt, fs, io,
@@ -19,8 +20,12 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, Header
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use endpoint::{BadEndpoint, Endpoint};
+use network::Network;
 
-use crate::error::{ChainError, Fault, classify};
+use crate::{
+    error::{ChainError, Fault, classify},
+    wire::NetworkParamsJson,
+};
 
 /// How to reach a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +87,7 @@ pub struct JsonRpc {
     timeout: Duration,
     answer_bytes_max: usize,
     next_id: Arc<AtomicU64>,
+    network: Arc<Network>,
 }
 
 impl fmt::Debug for JsonRpc {
@@ -150,6 +156,7 @@ impl JsonRpc {
             timeout,
             answer_bytes_max: config.answer_bytes_max,
             next_id: Arc::new(AtomicU64::new(1)),
+            network: Arc::default(),
         })
     }
 
@@ -159,13 +166,28 @@ impl JsonRpc {
         &self.url
     }
 
-    /// Calls a method with positional parameters (a tuple or an array).
+    /// Calls a method with positional parameters (a tuple or an array). Once it was asked for its network, a node that
+    /// turns out to be on another network is not called.
     pub async fn call<P: Serialize, R: DeserializeOwned>(
         &self,
         method: &'static str,
         params: P,
     ) -> Result<R, ChainError> {
+        if self.network.must_tell(method) {
+            self.params().await?;
+        }
         self.exchange(method, params).await.map_err(|fault| self.error(method, fault))
+    }
+
+    /// What the node says of its network, which must be the one it named first.
+    async fn params(&self) -> Result<NetworkParamsJson, ChainError> {
+        const METHOD: &str = "Filecoin.StateGetNetworkParams";
+        let told = async {
+            let params: NetworkParamsJson = self.exchange(METHOD, [(); 0]).await?;
+            self.network.told(&params.network_name)?;
+            Ok(params)
+        };
+        told.await.map_err(|fault| self.error(METHOD, fault))
     }
 
     fn error(&self, method: &'static str, fault: Fault) -> ChainError {

@@ -3,6 +3,8 @@
 //! ```text
 //! send:  estimate ─► nonce ─► join (sectors' records) ─► sign ─► journal (create-only) ─► first push
 //! pump:  journaled ─► pushed ─► landed ─► settled        again and again, the same bytes
+//!            │           │ ▲       │          │
+//!            │           │ └───────┴── fork ──┘          until the landing is final
 //!            └───────────┴─► displaced                   the nonce is final with another message
 //! ```
 //!
@@ -10,18 +12,27 @@
 //! in it ([`Sender::entry`]) and may go elsewhere. A crash after it leaves signed bytes, and the next process pushes
 //! exactly those. There is one sender per address, and two that believe so do no harm: the key `<sender>.<nonce>` can
 //! be created once.
+//!
+//! What is settled by confidence is looked at again after every fork until finality: a landing that is gone puts the
+//! message back to `pushed`, and its bytes are pushed again. A nonce that nothing has, before one that waits, is filled
+//! with a message that does nothing, journaled like any other.
+//!
+//! Nothing is concluded from one answer of a node alone where acting on a lie would do harm: a landing settles when
+//! two looks agree, a settled one is given up when two looks miss it, and a gap is filled when it was there twice.
 
+mod error;
+mod gap;
 mod gas;
 mod outbox;
+mod pump;
 mod verdict;
 
 use std::{error::Error, fmt, future::Future, sync::Arc};
 
 use fvm_shared::{address::Address, econ::TokenAmount, message::Message};
-use host::clock::Clock;
+use host::{clock::Clock, failpoint};
 use serde::{Deserialize, Serialize};
 use streams::{
-    error::QueueError,
     id::{Epoch, MinerId, SectorNumber, Timestamp},
     nats::Nats,
     proof::ProofBytes,
@@ -30,18 +41,9 @@ use streams::{
 };
 use tokio::sync::Mutex;
 
-use crate::{
-    address,
-    api::{ChainApi, TipSetKey},
-    cids,
-    error::{ChainError, Fault},
-    json::TokenJson,
-    key::{KeyError, LocalKey},
-    message::BadMessage,
-};
-
-use outbox::{Open, Outbox};
-use verdict::Seen;
+pub use self::error::{Refusal, SendError};
+use self::{outbox::Outbox, pump::Watching};
+use crate::{address, api::ChainApi, json::TokenJson, key::LocalKey};
 
 /// How messages are priced and when they are believed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,84 +84,6 @@ pub struct Outgoing {
     pub sectors: Vec<SectorNumber>,
 }
 
-/// A message that was not sent.
-#[derive(Debug, thiserror::Error)]
-pub enum SendError {
-    /// The node; an exit code in it means that the message would fail.
-    #[error("send {method}")]
-    Chain {
-        /// The message's method.
-        method: String,
-        /// What the node said.
-        #[source]
-        source: ChainError,
-    },
-    /// The outbox.
-    #[error("outbox of {sender}")]
-    Queue {
-        /// The sender.
-        sender: String,
-        /// What failed.
-        #[source]
-        source: QueueError,
-    },
-    /// The key.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// The message cannot be written.
-    #[error(transparent)]
-    Message(#[from] BadMessage),
-    /// The caller's records could not be changed first.
-    #[error("join message {sender}/{nonce}")]
-    Join {
-        /// The sender.
-        sender: String,
-        /// The nonce.
-        nonce: u64,
-        /// The caller's error.
-        #[source]
-        source: Box<dyn Error + Send + Sync>,
-    },
-    /// Another process sent with this address and nonce. The next try takes a later one.
-    #[error("nonce {nonce} of {sender} was taken by another process")]
-    NonceTaken {
-        /// The sender.
-        sender: String,
-        /// The nonce.
-        nonce: u64,
-    },
-}
-
-impl SendError {
-    /// The exit code with which the message would fail, where that is why it was not sent.
-    #[must_use]
-    pub fn exit_code(&self) -> Option<u32> {
-        match self {
-            Self::Chain { source, .. } => source.exit_code(),
-            _ => None,
-        }
-    }
-
-    /// Whether the same message may be sent later without anybody doing anything.
-    #[must_use]
-    pub fn is_retryable(&self) -> bool {
-        match self {
-            Self::Chain { source, .. } => source.is_retryable(),
-            Self::Queue { .. } | Self::NonceTaken { .. } => true,
-            _ => false,
-        }
-    }
-}
-
-/// A message that a node would not take. It stays in the outbox and is pushed again.
-#[derive(Debug)]
-pub struct Refusal {
-    /// The message.
-    pub message: MessageRef,
-    /// What the node said.
-    pub error: ChainError,
-}
-
 /// What one round of [`Sender::pump`] saw.
 #[derive(Debug, Default)]
 pub struct Pumped {
@@ -178,8 +102,8 @@ pub struct Sender {
     outbox: Outbox,
     /// Held while a message is between its nonce and the journal.
     sending: Mutex<()>,
-    /// Held by one round of the pump.
-    pumping: Mutex<()>,
+    /// Held by one round of the pump, with what it remembers.
+    pumping: Mutex<Watching>,
 }
 
 impl fmt::Debug for Sender {
@@ -199,14 +123,16 @@ impl Sender {
     ) -> Result<Self, SendError> {
         let sender = address::print(&key.address());
         let outbox = Outbox::open(nats, sender).await?;
-        Ok(Self { chain, key, config, clock, outbox, sending: Mutex::new(()), pumping: Mutex::new(()) })
+        let pumping = Mutex::new(Watching::new(config.finality));
+        Ok(Self { chain, key, config, clock, outbox, sending: Mutex::new(()), pumping })
     }
 
     /// Takes up what another process did with this address since [`Sender::open`]. To be called when the role of the
     /// one that sends is taken over from it.
     pub async fn take_over(&self) -> Result<(), SendError> {
+        let mut pumping = self.pumping.lock().await;
         let _sending = self.sending.lock().await;
-        let _pumping = self.pumping.lock().await;
+        *pumping = Watching::new(self.config.finality);
         self.outbox.reload().await
     }
 
@@ -239,8 +165,17 @@ impl Sender {
         let pending = self.chain.mpool_nonce(&self.key.address()).await.map_err(chain)?;
         let nonce = self.outbox.next_nonce(pending);
         let name = MessageRef { sender: self.sender().to_owned(), nonce };
+        failpoint!("chain.sender.nonce-chosen");
 
         // Estimated before anybody joins: a message that would fail leaves nothing to be undone.
+        let message = self.priced(nonce, &outgoing).await?;
+        join(name.clone()).await.map_err(|source| SendError::Join { sender: name.sender.clone(), nonce, source })?;
+        failpoint!("chain.sender.joined");
+        self.journal_and_push(name, message, outgoing).await
+    }
+
+    /// The message with this nonce, and what it may cost.
+    async fn priced(&self, nonce: u64, outgoing: &Outgoing) -> Result<Message, SendError> {
         let bare = Message {
             version: 0,
             from: self.key.address(),
@@ -253,11 +188,19 @@ impl Sender {
             gas_fee_cap: TokenAmount::from_atto(0),
             gas_premium: TokenAmount::from_atto(0),
         };
-        let estimated = self.chain.estimate_gas(&bare).await.map_err(chain)?;
-        let message = gas::price(bare, &estimated, &self.config);
+        match self.chain.estimate_gas(&bare).await {
+            Ok(estimated) => Ok(gas::price(bare, &estimated, &self.config)),
+            Err(source) => Err(SendError::Chain { method: outgoing.method_name.to_owned(), source }),
+        }
+    }
 
-        join(name.clone()).await.map_err(|source| SendError::Join { sender: name.sender.clone(), nonce, source })?;
-
+    /// Signs, writes the signed bytes down, and only then shows them to a node.
+    async fn journal_and_push(
+        &self,
+        name: MessageRef,
+        message: Message,
+        outgoing: Outgoing,
+    ) -> Result<MessageRef, SendError> {
         let signed = self.key.sign_message(message)?;
         let bytes = signed.to_cbor()?;
         let entry = OutboxEntry {
@@ -269,41 +212,15 @@ impl Sender {
             created_at: self.now(),
             fate: Fate::Journaled {},
         };
+        failpoint!("chain.sender.signed");
         self.outbox.journal(entry).await?;
+        failpoint!("chain.sender.journaled");
         // The pump repeats this; a refusal here is seen there.
         if let Err(error) = self.chain.mpool_push(&bytes).await {
-            tracing::debug!(sender = %name.sender, nonce, "first push: {error}");
+            tracing::debug!(sender = %name.sender, nonce = name.nonce, "first push: {error}");
         }
+        failpoint!("chain.sender.pushed");
         Ok(name)
-    }
-
-    /// Looks after every message that is not settled: pushes its bytes again, looks for it on chain, and records what
-    /// it finds. To be called about once an epoch.
-    pub async fn pump(&self) -> Result<Pumped, SendError> {
-        let _pumping = self.pumping.lock().await;
-        let mut pumped = Pumped::default();
-        let open = self.outbox.open_entries();
-        let Some(oldest) = open.first() else { return Ok(pumped) };
-        let chain = self.look_at_chain().await.map_err(|e| pump_error(oldest, e))?;
-        for entry in open {
-            let seen = self.look_for(&entry.value, &chain).await.map_err(|e| pump_error(&entry, e))?;
-            let mut pushed = false;
-            if seen == Seen::Nowhere {
-                match self.push(&entry.value).await {
-                    Ok(()) => pushed = true,
-                    // It landed, or another did, since the chain was looked at: the next round sees which.
-                    Err(ChainError { fault: Fault::NonceTooLow(_), .. }) => {}
-                    Err(error) => pumped.refused.push(Refusal { message: entry.value.message.clone(), error }),
-                }
-            }
-            let depth = (chain.head, self.config.confidence);
-            if let Some(fate) = verdict::fate(&entry.value.fate, &seen, pushed, depth, self.now())
-                && let Some(changed) = self.outbox.amend(entry, fate).await?
-            {
-                pumped.changed.push(changed);
-            }
-        }
-        Ok(pumped)
     }
 
     /// An entry of the outbox. Waits for a send in progress, so that "absent" means that the message was never signed
@@ -313,57 +230,7 @@ impl Sender {
         self.outbox.get(message).await
     }
 
-    async fn look_at_chain(&self) -> Result<ChainNow, ChainError> {
-        let head = self.chain.head().await?;
-        let nonce_head = self.nonce_at(&head.key).await?;
-        Ok(ChainNow { head: head.height, tipset: head.key, nonce_head })
-    }
-
-    /// The nonce of the next message in the state that `tipset` was made on; an account without any is at zero.
-    async fn nonce_at(&self, tipset: &TipSetKey) -> Result<u64, ChainError> {
-        match self.chain.actor(&self.key.address(), tipset).await {
-            Ok(actor) => Ok(actor.nonce),
-            Err(error) if error.is_not_found() => Ok(0),
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn look_for(&self, entry: &OutboxEntry, chain: &ChainNow) -> Result<Seen, ChainError> {
-        // The newest replacement is the likeliest to have landed.
-        for signed in entry.signed.iter().rev() {
-            // An unreadable CID cannot come from this program; skipping it leaves the nonce to decide.
-            let Ok(cid) = cids::parse(&signed.cid) else { continue };
-            if let Some(lookup) = self.chain.search_message(&cid).await? {
-                return Ok(Seen::OnChain(lookup));
-            }
-        }
-        let nonce = entry.message.nonce;
-        if chain.nonce_head <= nonce {
-            return Ok(Seen::Nowhere);
-        }
-        let deep = self.chain.tipset_by_height((chain.head - self.config.finality).max(0), &chain.tipset).await?;
-        Ok(if self.nonce_at(&deep.key).await? > nonce { Seen::NonceFinal } else { Seen::NonceUsed })
-    }
-
-    async fn push(&self, entry: &OutboxEntry) -> Result<(), ChainError> {
-        match entry.signed.last() {
-            Some(signed) => self.chain.mpool_push(&signed.bytes.0).await.map(|_| ()),
-            None => Ok(()),
-        }
-    }
-
     fn now(&self) -> Timestamp {
         Timestamp(self.clock.now_unix_ms())
     }
-}
-
-/// The chain at the start of a round.
-struct ChainNow {
-    head: Epoch,
-    tipset: TipSetKey,
-    nonce_head: u64,
-}
-
-fn pump_error(entry: &Open, source: ChainError) -> SendError {
-    SendError::Chain { method: entry.value.method.clone(), source }
 }

@@ -7,6 +7,7 @@ use std::{
 
 use streams::{
     error::QueueError,
+    id::{Epoch, MinerId},
     kv::{Bucket, BucketName, CasError},
     nats::Nats,
     records::{Fate, OutboxEntry},
@@ -32,6 +33,8 @@ pub(super) struct Outbox {
 struct Memory {
     /// By nonce. A later message waits for an earlier one, so they are looked after in this order.
     open: BTreeMap<u64, Open>,
+    /// Settled by confidence and not final: a deep fork may still take their landing away.
+    landed: BTreeMap<u64, Open>,
     /// One more than the highest nonce in the bucket.
     next: u64,
 }
@@ -47,10 +50,12 @@ impl Outbox {
         Ok(outbox)
     }
 
-    /// Takes up what is in the bucket now.
+    /// Takes up what is in the bucket now, and nothing else: after a rebuild, what this process remembers of an earlier
+    /// life of the queue must not be pushed.
     pub(super) async fn reload(&self) -> Result<(), SendError> {
         let there = self.bucket.entries(&format!("{}.*", self.sender)).await.map_err(|e| self.failed(e))?;
         self.with(|memory| {
+            *memory = Memory::default();
             for entry in there {
                 memory.take_up(entry.value, entry.revision);
             }
@@ -66,6 +71,45 @@ impl Outbox {
     /// node may have lost its pool.
     pub(super) fn next_nonce(&self, pending: u64) -> u64 {
         self.with(|memory| memory.next.max(pending))
+    }
+
+    /// The method of an entry that is not final; `None` when all are.
+    pub(super) fn any(&self) -> Option<String> {
+        self.with(|memory| memory.open.values().chain(memory.landed.values()).next().map(|e| e.value.method.clone()))
+    }
+
+    /// Settled entries that landed above `height`.
+    pub(super) fn landed_above(&self, height: Epoch) -> Vec<Open> {
+        let above = |entry: &&Open| landing(&entry.value).is_some_and(|landed| landed > height);
+        self.with(|memory| memory.landed.values().filter(above).cloned().collect())
+    }
+
+    /// Settled entries that landed below `height` are final: nothing is watched any more.
+    pub(super) fn forget_landed_below(&self, height: Epoch) {
+        self.with(|memory| memory.landed.retain(|_, entry| landing(&entry.value).is_some_and(|at| at >= height)));
+    }
+
+    /// Nonces from `first` on, below the highest open one, that have no open entry; at most `limit`.
+    pub(super) fn missing_from(&self, first: u64, limit: usize) -> Vec<u64> {
+        self.with(|memory| {
+            let end = memory.open.last_key_value().map_or(first, |(nonce, _)| *nonce);
+            (first..end).filter(|nonce| !memory.open.contains_key(nonce)).take(limit).collect()
+        })
+    }
+
+    /// The miner of the first open entry after `nonce`.
+    pub(super) fn miner_waiting_behind(&self, nonce: u64) -> Option<MinerId> {
+        self.with(|memory| memory.open.range(nonce..).next().map(|(_, entry)| entry.value.miner))
+    }
+
+    /// Takes up the entry of this name, if there is one. Whether there is.
+    pub(super) async fn take_up(&self, message: &MessageRef) -> Result<bool, SendError> {
+        let found = self.bucket.get(&key(message)).await.map_err(|e| self.failed(e))?;
+        let is_there = found.is_some();
+        if let Some(entry) = found {
+            self.with(|memory| memory.take_up(entry.value, entry.revision));
+        }
+        Ok(is_there)
     }
 
     pub(super) fn open_entries(&self) -> Vec<Open> {
@@ -137,16 +181,29 @@ impl Outbox {
 impl Memory {
     fn take_up(&mut self, value: OutboxEntry, revision: u64) {
         let nonce = value.message.nonce;
+        let known = self.open.get(&nonce).or_else(|| self.landed.get(&nonce));
         // What was read before another change was heard of is old.
-        if self.open.get(&nonce).is_some_and(|known| known.revision > revision) {
+        if known.is_some_and(|known| known.revision > revision) {
             return;
         }
         self.next = self.next.max(nonce.saturating_add(1));
-        if is_settled(&value.fate) {
-            self.open.remove(&nonce);
-        } else {
-            self.open.insert(nonce, Open { value, revision });
+        self.open.remove(&nonce);
+        self.landed.remove(&nonce);
+        let is_settled = is_settled(&value.fate);
+        let entry = Open { value, revision };
+        if !is_settled {
+            self.open.insert(nonce, entry);
+        } else if landing(&entry.value).is_some() {
+            self.landed.insert(nonce, entry);
         }
+    }
+}
+
+/// The height an entry landed at.
+const fn landing(entry: &OutboxEntry) -> Option<Epoch> {
+    match entry.fate {
+        Fate::Landed { height, .. } => Some(height),
+        Fate::Journaled {} | Fate::Pushed { .. } | Fate::Displaced { .. } => None,
     }
 }
 

@@ -32,11 +32,18 @@ pub(super) fn fate(
 ) -> Option<Fate> {
     match seen {
         Seen::OnChain(lookup) => {
-            let settled = head - lookup.height >= confidence;
-            if let Fate::Landed { cid, height, exit_code, settled: was_settled, .. } = current
-                && (*height, *exit_code, *was_settled) == (lookup.height, lookup.receipt.exit_code, settled)
-                && *cid == lookup.cid.to_string()
-            {
+            let was = match current {
+                Fate::Landed { cid, height, exit_code, settled, .. }
+                    if (*height, *exit_code) == (lookup.height, lookup.receipt.exit_code)
+                        && *cid == lookup.cid.to_string() =>
+                {
+                    Some(*settled)
+                }
+                _ => None,
+            };
+            // One look that says otherwise may be a lie: a landing is believed when a second one agrees.
+            let settled = was.is_some() && head - lookup.height >= confidence;
+            if was == Some(settled) {
                 return None;
             }
             Some(Fate::Landed {
@@ -57,7 +64,7 @@ pub(super) fn fate(
     }
 }
 
-/// Whether nothing more can happen to it.
+/// Whether the sectors it carries may rely on it: only a fork deeper than the confidence changes it.
 pub(super) const fn is_settled(fate: &Fate) -> bool {
     matches!(fate, Fate::Landed { settled: true, .. } | Fate::Displaced { .. })
 }
@@ -92,9 +99,26 @@ mod tests {
     }
 
     #[test]
+    fn a_landing_is_believed_when_two_looks_agree() {
+        let deep = (30, 5);
+        let pushed = Fate::Pushed { at: NOW };
+        assert_eq!(fate(&pushed, &Seen::OnChain(lookup(10, 0)), false, deep, NOW), Some(landed(10, 0, false)));
+        let lied = fate(&landed(10, 0, false), &Seen::OnChain(lookup(10, 16)), false, deep, NOW);
+        assert_eq!(lied, Some(landed(10, 16, false)), "another exit code than before");
+        let again = fate(&landed(10, 16, false), &Seen::OnChain(lookup(10, 0)), false, deep, NOW);
+        assert_eq!(again, Some(landed(10, 0, false)));
+        let settled = fate(&landed(10, 0, false), &Seen::OnChain(lookup(10, 0)), false, deep, NOW);
+        assert_eq!(settled, Some(landed(10, 0, true)));
+        assert_eq!(fate(&landed(10, 0, true), &Seen::OnChain(lookup(10, 0)), false, deep, NOW), None);
+        let moved = fate(&landed(10, 0, true), &Seen::OnChain(lookup(12, 0)), false, deep, NOW);
+        assert_eq!(moved, Some(landed(12, 0, false)), "a fork put it elsewhere");
+        assert_eq!(fate(&landed(10, 0, true), &Seen::Nowhere, false, deep, NOW), Some(pushed));
+    }
+
+    #[test]
     fn failing_on_chain_is_not_the_same_as_never_landing() {
         let pushed = Fate::Pushed { at: NOW };
-        assert_eq!(fate(&pushed, &Seen::OnChain(lookup(10, 16)), false, (20, 5), NOW), Some(landed(10, 16, true)));
+        assert_eq!(fate(&pushed, &Seen::OnChain(lookup(10, 16)), false, (20, 5), NOW), Some(landed(10, 16, false)));
         assert_eq!(fate(&pushed, &Seen::NonceUsed, false, (20, 5), NOW), None, "not final yet");
         let displaced = fate(&pushed, &Seen::NonceFinal, false, (20, 5), NOW).unwrap();
         assert_eq!(displaced, Fate::Displaced { at: NOW });

@@ -196,6 +196,9 @@ impl ChainApi for Scripted {
     async fn sector_allocated(&self, _: MinerId, _: SectorNumber, _: &TipSetKey) -> Result<bool, ChainError> {
         unreachable!()
     }
+    async fn allocated_numbers(&self, _: MinerId, _: &TipSetKey) -> Result<Option<BitField>, ChainError> {
+        unreachable!()
+    }
     async fn randomness_from_tickets(&self, _: i64, _: Epoch, _: &[u8], _: &TipSetKey) -> Result<Bytes32, ChainError> {
         unreachable!()
     }

@@ -9,7 +9,10 @@ use fil_actors_shared::{
 use fvm_shared::{econ::TokenAmount, error::ExitCode};
 
 use super::{info, load, save};
-use crate::call::{Call, illegal_state};
+use crate::{
+    call::{Call, illegal_state},
+    journal::{DeadlineClose, PartitionClose},
+};
 
 /// Rounds of early terminations at one epoch; each takes 25,000 sectors.
 const TERMINATION_ROUNDS_MAX: usize = 64;
@@ -28,6 +31,7 @@ pub(crate) fn end_of_epoch(call: &mut Call<'_>) -> Result<(), ActorError> {
 fn end_deadline(call: &mut Call<'_>, mut state: State) -> Result<(), ActorError> {
     let (policy, economy) = (&call.world.rules.policy, call.world.economy);
     let (blocks, epoch) = (call.world.blocks, call.world.epoch);
+    let mut close = before_close(call, &state)?;
     let forfeited = state
         .cleanup_expired_pre_commits(policy, blocks, epoch)
         .map_err(illegal_state("failed to expire pre-committed sectors"))?;
@@ -49,12 +53,52 @@ fn end_deadline(call: &mut Call<'_>, mut state: State) -> Result<(), ActorError>
         state.deadline_cron_active = false;
     }
     save(call, &state)?;
+    after_close(call, &state, &mut close)?;
     report(call, &ended.detected_faulty_power);
     if !call.ledger.add_power(call.to, &ended.power_delta.raw, &ended.power_delta.qa) {
         return Err(actor_error_v18!(illegal_state, "negative claimed power of f0{}", call.to));
     }
     call.burn(&burnt)?;
     call.ledger.add_pledge(&(ended.pledge_delta - unlocked - vested));
+    Ok(())
+}
+
+/// The ending deadline's partitions, with what was faulty before.
+fn before_close(call: &Call<'_>, state: &State) -> Result<DeadlineClose, ActorError> {
+    let blocks = call.world.blocks;
+    let index = state.deadline_info(&call.world.rules.policy, call.world.epoch).index;
+    let deadline = state.load_deadlines(blocks)?.load_deadline(blocks, index)?;
+    let mut partitions = Vec::new();
+    deadline
+        .for_each(blocks, |number, partition| {
+            let live = partition.live_sectors();
+            if !live.is_empty() {
+                partitions.push(PartitionClose {
+                    partition: number,
+                    proven: deadline.partitions_posted.get(number),
+                    live: live.iter().collect(),
+                    faulty: partition.faults.iter().collect(),
+                    missed: Vec::new(),
+                });
+            }
+            Ok(())
+        })
+        .map_err(illegal_state("failed to read the ending deadline"))?;
+    Ok(DeadlineClose { miner: call.miner(), deadline: index, epoch: call.world.epoch, partitions })
+}
+
+/// Notes how a deadline with live sectors ended.
+fn after_close(call: &mut Call<'_>, state: &State, close: &mut DeadlineClose) -> Result<(), ActorError> {
+    let blocks = call.world.blocks;
+    let deadline = state.load_deadlines(blocks)?.load_deadline(blocks, close.deadline)?;
+    for partition in &mut close.partitions {
+        let after = deadline.load_partition(blocks, partition.partition)?;
+        let before = std::mem::replace(&mut partition.faulty, after.faults.iter().collect());
+        partition.missed = partition.faulty.iter().copied().filter(|number| !before.contains(number)).collect();
+    }
+    if !close.partitions.is_empty() {
+        call.observed.closes.push(close.clone());
+    }
     Ok(())
 }
 

@@ -55,7 +55,7 @@ pub(super) fn submit(call: &mut Call<'_>, mut params: SubmitWindowedPoStParams) 
         return Err(actor_error_v18!(illegal_argument, "cannot prove partitions with no active sectors"));
     }
     let valid = verify(call, &sectors, &result, deadline_now.challenge, &proof)?;
-    call.verdicts.push(PostVerdict {
+    call.observed.posts.push(PostVerdict {
         miner: call.miner(),
         deadline: params.deadline,
         partitions: result.partitions.iter().collect(),

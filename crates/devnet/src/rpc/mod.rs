@@ -5,6 +5,7 @@ mod control;
 mod error;
 mod message_methods;
 mod miner_methods;
+mod misbehaviour;
 mod request;
 mod sector_methods;
 mod view;
@@ -13,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::{
     Router,
-    body::Bytes,
+    body::{Body, Bytes},
     extract::State,
     http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
@@ -22,25 +23,34 @@ use axum::{
 use serde_json::Value;
 
 pub use error::RpcError;
+pub use misbehaviour::{BadRule, Does, Misbehaviour, Rule};
 pub use request::Version;
 use request::{Answer, Args, Request};
 
 use crate::devnet::Devnet;
 
-/// A chain that several callers drive.
+/// A chain that several callers drive, and how its node misbehaves.
 #[derive(Clone)]
-pub struct Shared(Arc<Mutex<Devnet>>);
+pub struct Shared {
+    devnet: Arc<Mutex<Devnet>>,
+    misbehaviour: Arc<Mutex<Misbehaviour>>,
+}
 
 impl Shared {
     /// Shares a chain.
     #[must_use]
     pub fn new(devnet: Devnet) -> Self {
-        Self(Arc::new(Mutex::new(devnet)))
+        Self { devnet: Arc::new(Mutex::new(devnet)), misbehaviour: Arc::default() }
     }
 
     /// Does something with the chain alone. It may take as long as verifying proofs takes: off the async threads.
     pub fn with<T>(&self, work: impl FnOnce(&mut Devnet) -> T) -> T {
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.devnet.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes how the node misbehaves.
+    pub fn misbehave<T>(&self, change: impl FnOnce(&mut Misbehaviour) -> T) -> T {
+        change(&mut self.misbehaviour.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -53,26 +63,69 @@ pub fn router(shared: Shared) -> Router {
 }
 
 async fn serve(shared: Shared, version: Version, body: Bytes) -> Response {
-    let answered = tokio::task::spawn_blocking(move || respond(&shared, version, &body)).await;
-    match answered.map(|answer| serde_json::to_vec(&answer)) {
-        Ok(Ok(bytes)) => ([(CONTENT_TYPE, "application/json")], bytes).into_response(),
-        Ok(Err(_)) | Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    let request = match serde_json::from_slice::<Request>(&body) {
+        Ok(request) => request,
+        Err(e) => {
+            return json(&Answer::to(Value::Null, Err(RpcError::parse(format!("unmarshaling request: {e}")))));
+        }
+    };
+    let does = shared.misbehave(|misbehaviour| misbehaviour.take(&request.method));
+    if let Some(pause) = does.as_ref().and_then(Does::pause) {
+        tokio::time::sleep(pause).await;
+    }
+    match &does {
+        Some(Does::Http { status }) => {
+            return StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR).into_response();
+        }
+        Some(Does::Drop) => return broken(),
+        _ => {}
+    }
+    let loses_answer = does == Some(Does::LostAnswer);
+    match tokio::task::spawn_blocking(move || respond(&shared, version, request, does.as_ref())).await {
+        Ok(_) if loses_answer => broken(),
+        Ok(answer) => json(&answer),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
-fn respond(shared: &Shared, version: Version, body: &[u8]) -> Answer {
-    match serde_json::from_slice::<Request>(body) {
-        Ok(request) => {
-            let params = request.params.unwrap_or_default();
-            let outcome = shared.with(|devnet| dispatch(devnet, version, &request.method, params));
-            Answer::to(request.id, outcome)
-        }
-        Err(e) => Answer::to(Value::Null, Err(RpcError::parse(format!("unmarshaling request: {e}")))),
+fn json(answer: &Answer) -> Response {
+    match serde_json::to_vec(answer) {
+        Ok(bytes) => ([(CONTENT_TYPE, "application/json")], bytes).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
+}
+
+/// A connection that ends before the answer does.
+fn broken() -> Response {
+    let cut = futures::stream::once(async { Err::<Bytes, _>(std::io::Error::other("cut, as a test wished")) });
+    Body::from_stream(cut).into_response()
+}
+
+fn respond(shared: &Shared, version: Version, request: Request, does: Option<&Does>) -> Answer {
+    let params = request.params.unwrap_or_default();
+    let outcome = shared.with(|devnet| {
+        devnet.hide(if let Some(Does::Stale { back }) = does { *back } else { 0 });
+        let outcome = dispatch(shared, devnet, version, &request.method, params);
+        devnet.hide(0);
+        outcome
+    });
+    Answer::to(
+        request.id,
+        outcome.map(|answer| match does {
+            Some(does) => does.twist(answer),
+            None => answer,
+        }),
+    )
 }
 
 /// Answers one call.
-pub fn dispatch(devnet: &mut Devnet, version: Version, method: &str, params: Vec<Value>) -> Result<Value, RpcError> {
+fn dispatch(
+    shared: &Shared,
+    devnet: &mut Devnet,
+    version: Version,
+    method: &str,
+    params: Vec<Value>,
+) -> Result<Value, RpcError> {
     let args = || Args::new(method, version, params.clone());
     let answered = if let Some(name) = method.strip_prefix("Filecoin.") {
         chain_methods::call(devnet, name, args())
@@ -80,7 +133,8 @@ pub fn dispatch(devnet: &mut Devnet, version: Version, method: &str, params: Vec
             .or_else(|| sector_methods::call(devnet, name, args()))
             .or_else(|| message_methods::call(devnet, name, args()))
     } else {
-        method.strip_prefix("Devnet.").and_then(|name| control::call(devnet, name, args()))
+        let name = method.strip_prefix("Devnet.");
+        name.and_then(|name| shared.misbehave(|misbehaviour| control::call(devnet, misbehaviour, name, args())))
     };
     answered.unwrap_or_else(|| Err(RpcError::no_method(method)))
 }

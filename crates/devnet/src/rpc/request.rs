@@ -71,6 +71,14 @@ impl<'a> Args<'a> {
             .map_err(|e| RpcError::parse(format!("unmarshaling params for '{method}': {e}")))
     }
 
+    /// Reads at least `least` parameters into a tuple of `count`; those left out are null.
+    pub(crate) fn read_padded<T: DeserializeOwned>(mut self, least: usize, count: usize) -> Result<T, RpcError> {
+        if self.values.len() >= least && self.values.len() < count {
+            self.values.resize(count, Value::Null);
+        }
+        self.read(count)
+    }
+
     pub(crate) fn none(self) -> Result<(), RpcError> {
         self.read::<[(); 0]>(0).map(|_| ())
     }

@@ -64,6 +64,10 @@ impl Node {
         Self { client: reqwest::Client::new(), url: url.to_owned(), _server: JoinSet::new() }
     }
 
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// The whole answer to a body.
     pub(crate) async fn post(&self, path: &str, body: &str) -> Value {
         let request = self.client.post(format!("{}{path}", self.url)).body(body.to_owned());

@@ -70,6 +70,16 @@ impl Program {
     }
 }
 
+impl Program {
+    /// Ends it, and reads the log it leaves in its folder.
+    pub(crate) fn stop_and_read_log(self) -> (Vec<Value>, TempDir) {
+        let (status, folder) = self.stop();
+        assert!(status.success(), "{status}");
+        let log = std::fs::read_to_string(folder.path().join("log.jsonl")).unwrap();
+        (log.lines().map(|line| serde_json::from_str(line).unwrap()).collect(), folder)
+    }
+}
+
 impl Drop for Program {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -79,7 +89,8 @@ impl Drop for Program {
 
 fn command(data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_devnet"));
-    command.args(["--preset", "fast", "--clock", "manual", "--data"]).arg(data).stderr(Stdio::piped());
+    command.args(["--preset", "fast", "--clock", "manual", "--data"]).arg(data);
+    command.arg("--log").arg(data.join("log.jsonl")).stderr(Stdio::piped());
     command
 }
 

@@ -3,6 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chain::{
     key::{KeyKind, LocalKey},
+    message::SignedMessage,
     wire::{MessageJson, SignatureJson, SignedMessageJson},
 };
 use fvm_shared::{address::Address, econ::TokenAmount, message::Message};
@@ -48,6 +49,13 @@ impl Wallet {
             gas_fee_cap: TokenAmount::from_atto(200_000),
             gas_premium: TokenAmount::from_atto(100_000),
         }
+    }
+
+    /// A plain send that pays this premium.
+    pub(crate) fn signed(&self, to: Address, nonce: u64, premium: i64) -> SignedMessage {
+        let mut message = self.message(to, nonce, 0, TokenAmount::default(), vec![]);
+        message.gas_premium = TokenAmount::from_atto(premium);
+        self.0.sign_message(message).unwrap()
     }
 
     /// What `MpoolPush` takes.

@@ -164,3 +164,51 @@ async fn a_missing_program_is_named() {
     let error = Job::start(JobSpec { program: "/nowhere/prover".into(), ..sh(&dir, "") }).unwrap_err();
     assert_eq!(crate::exit::chain(&error), "start /nowhere/prover: No such file or directory (os error 2)");
 }
+
+/// A process group that nobody watches, as an agent that was killed leaves one.
+fn orphan(dir: &TempDir, script: &str) -> (std::process::Child, Orphan) {
+    use std::os::unix::process::CommandExt as _;
+    let mut command = std::process::Command::new("/bin/sh");
+    let child = command.args(["-c", script]).current_dir(dir.path()).process_group(0).spawn().unwrap();
+    let stderr = dir.path().join("stderr.log");
+    let orphan = Orphan { pid: child.id(), stderr, deadline: Some(LONG), grace: LONG };
+    (child, orphan)
+}
+
+#[tokio::test]
+async fn an_orphan_is_waited_for_and_its_status_is_not_known() {
+    let dir = tempdir().unwrap();
+    let (mut child, orphan) = orphan(&dir, "echo up > up; sleep 60");
+    line_in(&dir.path().join("up")).await;
+    let job = Job::adopt(orphan, || true).unwrap().expect("it runs");
+    let cancel = CancellationToken::new();
+    let waiting = job.wait(&cancel);
+    tokio::pin!(waiting);
+    let early = tokio::time::timeout(SHORT, &mut waiting).await;
+    assert!(early.is_err(), "ended early: {early:?}");
+    child.kill().unwrap();
+    assert_eq!(waiting.await, JobEnd::Lost);
+    child.wait().unwrap();
+}
+
+#[tokio::test]
+async fn an_orphan_is_ended_like_a_child() {
+    let dir = tempdir().unwrap();
+    let (mut child, mut orphan) = orphan(&dir, "sleep 60 & echo $! > grandchild; wait");
+    let grandchild = line_in(&dir.path().join("grandchild")).await;
+    orphan.deadline = Some(SHORT);
+    let job = Job::adopt(orphan, || true).unwrap().expect("it runs");
+    assert_eq!(job.wait(&CancellationToken::new()).await, JobEnd::TimedOut);
+    assert!(is_dead(&grandchild), "the grandchild lives");
+    child.wait().unwrap();
+}
+
+#[tokio::test]
+async fn another_process_of_the_same_number_is_not_adopted() {
+    let dir = tempdir().unwrap();
+    let (mut child, orphan) = orphan(&dir, "sleep 60");
+    assert!(Job::adopt(orphan.clone(), || false).unwrap().is_none());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(Job::adopt(orphan, || true).unwrap().is_none(), "it is gone");
+}

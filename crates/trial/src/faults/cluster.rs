@@ -73,7 +73,10 @@ impl Cluster {
     pub(super) async fn start(layout: Layout) -> anyhow::Result<Arc<Self>> {
         layout.create()?;
         let diary = Arc::new(Diary::begin(&layout.evidence(), &format!("faults {}", layout.mark), &layout.pace)?);
-        let servers = Servers::one(&layout.nats_dir(), &diary).await?;
+        let servers = match layout.servers {
+            1 => Servers::one(&layout.nats_dir(), &diary).await?,
+            _ => Servers::three(&layout.nats_dir(), &diary).await?,
+        };
         let (devnet, chain) = start_devnet(&layout, &diary).await?;
         let mut builder = Builder {
             layout: layout.clone(),
@@ -90,9 +93,7 @@ impl Cluster {
 
         let nats = connect(&servers.url()).await?;
         let mut recorder = evidence::recorder(&layout, &servers.url(), &diary);
-        if evidence::is_kept(&layout) {
-            recorder.start()?;
-        }
+        recorder.start()?;
         let mut cluster = Self {
             node: Node::new(&chain)?,
             layout,
@@ -115,6 +116,7 @@ impl Cluster {
         let mut drivers = cluster.drivers.lock().await;
         drivers.spawn(pass_time(Arc::clone(&cluster)));
         drivers.spawn(supervise(Arc::clone(&cluster)));
+        drivers.spawn(evidence::watch_provers(cluster.layout.clone(), Arc::clone(&cluster.diary)));
         drop(drivers);
         for member in cluster.of(Role::Agent).chain(cluster.of(Role::Poster)) {
             member.program().await.start()?;
@@ -309,7 +311,7 @@ async fn start_devnet(layout: &Layout, diary: &Arc<Diary>) -> anyhow::Result<(Pr
     let mut devnet = Program::new(Spec {
         name: "devnet".to_owned(),
         program: layout.bin.join("devnet"),
-        args: evidence::devnet_args(layout, layout.devnet_args(&addresses, port)),
+        args: layout.devnet_args(&addresses, port),
         env: layout.env("devnet"),
         log: layout.log("devnet"),
         diary: Arc::clone(diary),

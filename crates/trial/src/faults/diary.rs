@@ -1,114 +1,125 @@
 //! What the suite did, written down for the checker: `run.jsonl` of the evidence.
 
 use std::{
-    fs::File,
-    io::Write as _,
     path::Path,
     sync::{
-        Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use anyhow::Context as _;
 use host::clock::{Clock as _, SystemClock};
-use serde_json::{Value, json};
 use streams::id::SectorId;
 
 use super::{inject::Hit, kind::Fault, layout::Pace, program::End};
+use crate::evidence::{How, LineLog, RUN, Role, RunLine, Settings};
 
-/// The file within the folder of evidence.
-const FILE: &str = "run.jsonl";
-/// The services' default, for a run at default settings.
-const ACK_WAIT_MS: u128 = 60_000;
-
-/// The file. A line is handed to the system whole, so that a run that is killed leaves what it knew.
+/// The file.
 #[derive(Debug)]
 pub(super) struct Diary {
-    file: Mutex<File>,
+    log: Arc<LineLog<RunLine>>,
     faults: AtomicU64,
 }
 
 impl Diary {
     /// Begins the diary of a run.
     pub(super) fn begin(folder: &Path, name: &str, pace: &Pace) -> anyhow::Result<Self> {
-        host::durable::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
-        let path = folder.join(FILE);
-        let file = File::options().create(true).append(true).open(&path);
-        let this = Self {
-            file: Mutex::new(file.with_context(|| format!("open {}", path.display()))?),
-            faults: AtomicU64::new(0),
-        };
-        let settings = json!({
-            "block_delay_ms": pace.epoch.as_millis(),
-            "ack_wait_ms": pace.ack_wait.map_or(ACK_WAIT_MS, |wait| wait.as_millis()),
-        });
-        this.note(json!({ "is": "began", "name": name, "settings": settings }));
+        let log = LineLog::open(folder, RUN).with_context(|| format!("open {RUN} in {}", folder.display()))?;
+        let this = Self { log: Arc::new(log), faults: AtomicU64::new(0) };
+        let mut settings = Settings { block_delay_ms: millis(pace.epoch), ..Settings::default() };
+        if let Some(ack_wait) = pace.ack_wait {
+            settings.ack_wait_ms = millis(ack_wait);
+        }
+        this.note(RunLine::Began { at: now(), name: name.to_owned(), settings });
         Ok(this)
     }
 
-    /// Writes a line, with its time.
-    fn note(&self, mut line: Value) {
-        if let Some(line) = line.as_object_mut() {
-            line.insert("at".to_owned(), SystemClock.now_unix_ms().into());
-        }
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = file.write_all(format!("{line}\n").as_bytes()) {
+    /// The same file, for what is seen beside the suite.
+    pub(super) fn log(&self) -> Arc<LineLog<RunLine>> {
+        Arc::clone(&self.log)
+    }
+
+    fn note(&self, line: RunLine) {
+        if let Err(error) = self.log.note(&line) {
             tracing::error!("write the diary: {error}");
         }
     }
 
     pub(super) fn started(&self, name: &str, pid: u32) {
-        let role = match name.split('-').next() {
-            Some("coordinator") => "coordinator",
-            Some("poster") => "poster",
-            Some("nats") => "nats",
-            Some("devnet") => "chain",
-            _ => "agent",
-        };
-        self.note(json!({ "is": "started", "name": name, "role": role, "pid": pid }));
+        let Some(role) = role(name) else { return };
+        self.note(RunLine::Started { at: now(), name: name.to_owned(), role, pid });
     }
 
     pub(super) fn ended(&self, name: &str, pid: u32, end: &End, is_told: bool) {
+        if role(name).is_none() {
+            return;
+        }
         let how = match end {
-            End::Killed(_) => "killed",
-            End::Exited(_) if is_told => "stopped",
-            End::Exited(_) => "exited",
+            End::Killed(_) => How::Killed,
+            End::Exited(_) if is_told => How::Stopped,
+            End::Exited(_) => How::Exited,
         };
-        self.note(json!({ "is": "ended", "name": name, "pid": pid, "how": how }));
+        self.note(RunLine::Ended { at: now(), name: name.to_owned(), pid, how });
     }
 
     /// A fault begins: from now on it may excuse something. Returns its number.
     pub(super) fn begins(&self, fault: &Fault) -> u64 {
         let id = self.faults.fetch_add(1, Ordering::Relaxed);
-        let excuses = fault.excuses();
-        self.note(
-            json!({ "is": "fault", "id": id, "kind": fault.word(), "target": "", "held": "", "excuses": excuses }),
-        );
+        self.note(RunLine::Fault {
+            at: now(),
+            id,
+            kind: fault.word(),
+            // Neither is known before there is a target; what is counted is in the suite's own table.
+            target: String::new(),
+            held: String::new(),
+            excuses: fault.excuses().into_iter().map(str::to_owned).collect(),
+        });
         id
     }
 
-    /// A fault is over; what it hit has a name by now.
+    /// A fault is over.
     pub(super) fn over(&self, id: u64, hit: Option<&Hit>) {
         if let Some(hit) = hit {
             for sector in &hit.poisoned {
-                self.note(json!({ "is": "poisoned", "sector": sector.to_string(), "park": hit.park }));
+                self.note(RunLine::Poisoned { at: now(), sector: sector.to_string(), park: hit.park.clone() });
             }
             for (sector, order) in &hit.ordered {
-                self.note(json!({ "is": "ordered", "sector": sector.to_string(), "order": order }));
+                self.note(RunLine::Ordered { at: now(), sector: sector.to_string(), order: (*order).to_owned() });
             }
         }
-        self.note(json!({ "is": "fault-over", "id": id }));
+        self.note(RunLine::FaultOver { at: now(), id });
     }
 
     pub(super) fn submitted(&self, sectors: &[SectorId]) {
         for sector in sectors {
-            self.note(json!({ "is": "submitted", "sector": sector.to_string() }));
+            self.note(RunLine::Submitted { at: now(), sector: sector.to_string() });
         }
     }
 
     /// The run is over.
-    pub(super) fn end(&self, settled: bool) {
-        self.note(json!({ "is": "over", "settled": settled }));
+    pub(super) fn end(&self, settled: bool) -> anyhow::Result<()> {
+        self.note(RunLine::Over { at: now(), settled });
+        self.log.sync().context("sync the diary")
+    }
+}
+
+fn now() -> u64 {
+    SystemClock.now_unix_ms()
+}
+
+fn millis(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What a program is, by its name in this suite; none for the suite's own.
+fn role(name: &str) -> Option<Role> {
+    match name.split('-').next() {
+        Some("coordinator") => Some(Role::Coordinator),
+        Some("poster") => Some(Role::Poster),
+        Some("nats") => Some(Role::Nats),
+        Some("devnet") => Some(Role::Chain),
+        Some("recorder") => None,
+        _ => Some(Role::Agent),
     }
 }

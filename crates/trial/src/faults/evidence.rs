@@ -2,7 +2,6 @@
 //! suite can colour them.
 
 use std::{
-    ffi::OsString,
     path::Path,
     process::{Output, Stdio},
     sync::Arc,
@@ -10,6 +9,8 @@ use std::{
 };
 
 use anyhow::Context as _;
+use host::clock::SystemClock;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     cluster::Cluster,
@@ -18,25 +19,12 @@ use super::{
     program::{Program, Spec},
     tally::Tally,
 };
+use crate::evidence::{StoreFolder, collect, watch_children};
 
-/// The chain's part of the evidence.
-const CHAIN: &str = "chain.jsonl";
 /// What the checker may take for a run of ten minutes.
-const CHECK_MAX: Duration = Duration::from_secs(120);
-
-/// The devnet writes down what it does.
-pub(super) fn devnet_args(layout: &Layout, mut args: Vec<OsString>) -> Vec<OsString> {
-    if !is_kept(layout) {
-        return args;
-    }
-    args.extend(["--log".into(), layout.evidence().join(CHAIN).into()]);
-    args
-}
-
-/// Whether this build has the recorder and the checker.
-pub(super) fn is_kept(layout: &Layout) -> bool {
-    ["recorder", "checker"].iter().all(|program| layout.bin.join(program).exists())
-}
+const CHECK_MAX: Duration = Duration::from_secs(180);
+/// How often provers are looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The recorder, beside the programs it watches, at the queue itself.
 pub(super) fn recorder(layout: &Layout, nats: &str, diary: &Arc<Diary>) -> Program {
@@ -50,16 +38,34 @@ pub(super) fn recorder(layout: &Layout, nats: &str, diary: &Arc<Diary>) -> Progr
     })
 }
 
+/// Notes which provers are at work, until the cluster stops.
+pub(super) async fn watch_provers(layout: Layout, diary: Arc<Diary>) {
+    let home = layout.dir.join("home");
+    let watched = watch_children(diary.log(), Arc::new(SystemClock), home, LOOK_EVERY, CancellationToken::new());
+    if let Err(error) = watched.await {
+        tracing::error!("watch provers: {error:#}");
+    }
+}
+
 /// Has the checker judge the evidence of a run that is over.
 pub(super) async fn check(cluster: &Cluster, tally: &mut Tally) -> anyhow::Result<()> {
-    let output = run(&cluster.layout.bin.join("checker"), &cluster.layout.evidence()).await?;
+    let layout = &cluster.layout;
+    let folders: Vec<StoreFolder> = ["east", "west"]
+        .into_iter()
+        .flat_map(|place| ["local", "persistent"].map(|kind| (place, kind)))
+        .map(|(place, kind)| StoreFolder { path: layout.store(place, kind), place: place.to_owned() })
+        .collect();
+    collect(&layout.evidence(), &folders, &SystemClock).context("look at the stores")?;
+    let output = run(&layout.bin.join("checker"), &layout.evidence()).await?;
     let words = String::from_utf8_lossy(&output.stdout).into_owned();
+    if let Some(summary) = words.lines().last() {
+        println!("{summary}");
+    }
     if output.status.success() {
-        println!("{}", words.trim_end());
         return Ok(());
     }
-    let violations: Vec<&str> =
-        words.lines().filter(|line| line.starts_with('I')).filter(|line| !line.starts_with("ID")).collect();
+    let is_violation = |line: &&str| line.starts_with('I') && !line.starts_with("ID");
+    let violations: Vec<&str> = words.lines().filter(is_violation).collect();
     for violation in &violations {
         tally.violation(format!("checker: {violation}"));
     }

@@ -12,6 +12,7 @@ pub(super) enum Kind {
     CoordinatorKilled,
     PosterKilled,
     ServerKilled,
+    AllServersKilled,
     QueueWiped,
     Partition,
     BadLine,
@@ -29,12 +30,13 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 19] = [
+    pub(super) const ALL: [Self; 20] = [
         Self::AgentKilled,
         Self::AgentFrozen,
         Self::CoordinatorKilled,
         Self::PosterKilled,
         Self::ServerKilled,
+        Self::AllServersKilled,
         Self::QueueWiped,
         Self::Partition,
         Self::BadLine,
@@ -59,6 +61,7 @@ impl Kind {
             Self::CoordinatorKilled => 3,
             Self::PosterKilled => 4,
             Self::ServerKilled => 5,
+            Self::AllServersKilled => 6,
             Self::QueueWiped => 7,
             Self::Partition => 10,
             Self::BadLine => 11,
@@ -82,7 +85,8 @@ impl Kind {
             Self::AgentFrozen => "agent stopped past ack_wait, then continued",
             Self::CoordinatorKilled => "coordinator killed",
             Self::PosterKilled => "poster killed inside a deadline",
-            Self::ServerKilled => "nats-server killed",
+            Self::ServerKilled => "nats-server killed, of three the leader",
+            Self::AllServersKilled => "all three nats-servers killed",
             Self::QueueWiped => "queue wiped and rebuilt",
             Self::Partition => "cut off from the queue",
             Self::BadLine => "slow, silent or reset line to the queue",
@@ -103,6 +107,8 @@ impl Kind {
     /// How often a plan of the standard size has it, besides failpoints.
     pub(super) const fn count(self) -> u32 {
         match self {
+            // In the cluster with three alone.
+            Self::AllServersKilled => 0,
             Self::QueueWiped => 1,
             Self::TwoLeaders => 3,
             Self::StoreFull | Self::TornFile | Self::Purged => 5,
@@ -128,7 +134,7 @@ impl Kind {
             Self::StoreFull | Self::TornFile | Self::ProverFails => Lane::Files,
             Self::CoordinatorKilled | Self::NodeLies | Self::PushLost | Self::TwoLeaders => Lane::Coordinators,
             Self::PosterKilled => Lane::Posters,
-            Self::ServerKilled | Self::Reorg | Self::Purged => Lane::Surroundings,
+            Self::ServerKilled | Self::AllServersKilled | Self::Reorg | Self::Purged => Lane::Surroundings,
             Self::QueueWiped => Lane::Alone,
         }
     }
@@ -188,7 +194,7 @@ impl Fault {
     /// poster reaches the queue: I15 is promised for one poster and two servers that are up.
     pub(super) fn excuses(&self) -> Vec<&'static str> {
         let without_posters = self.kind == Kind::PosterKilled && self.failpoint.is_some();
-        let without_queue = matches!(self.kind, Kind::ServerKilled | Kind::QueueWiped);
+        let without_queue = matches!(self.kind, Kind::ServerKilled | Kind::AllServersKilled | Kind::QueueWiped);
         if without_posters || without_queue { vec!["I15"] } else { Vec::new() }
     }
 

@@ -58,7 +58,13 @@ impl Lanes {
 
     /// The kills that a proof of a minute is most exposed to, each while one is made.
     pub(super) async fn during_proofs(&self) {
-        const KILLS: [Kind; 3] = [Kind::AgentKilled, Kind::ServerKilled, Kind::CoordinatorKilled];
+        const KILLS: [Kind; 5] = [
+            Kind::AgentKilled,
+            Kind::ServerKilled,
+            Kind::CoordinatorKilled,
+            Kind::AllServersKilled,
+            Kind::ServerKilled,
+        ];
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         for kind in KILLS {
             let proves = || {

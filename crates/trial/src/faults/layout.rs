@@ -28,6 +28,8 @@ pub(super) struct Layout {
     /// Marks every process of this run, children of children included.
     pub(super) mark: String,
     pub(super) real_proofs: bool,
+    /// Servers of the queue, and copies of every stream: 1 or 3.
+    pub(super) servers: usize,
 }
 
 /// Time-outs.
@@ -52,6 +54,8 @@ pub(super) struct Endpoints {
 
 /// The variable by which processes of a run are found.
 pub(super) const MARK: &str = "SEALSTREAM_TRIAL";
+/// How long a coordinator leads after it died, scaled down like everything else.
+const LEASE: &str = "3s";
 /// FIL given to each key at genesis.
 const FUNDS: u64 = 1_000_000;
 
@@ -81,7 +85,9 @@ impl Layout {
     pub(super) fn new(dir: &Path, pace: Pace, mark: &str, real_proofs: bool) -> Result<Self, CliError> {
         let exe = std::env::current_exe().context("find this program")?;
         let bin = exe.parent().context("find this program's folder")?.to_path_buf();
-        for program in ["coordinator", "devnet", "sealer-agent", "poster", "prover", "fake-prover"] {
+        for program in
+            ["coordinator", "devnet", "sealer-agent", "poster", "prover", "fake-prover", "recorder", "checker"]
+        {
             if !bin.join(program).exists() {
                 let message = format!("program {program} is not beside {}", exe.display());
                 let hint = "cargo build --workspace --bins --locked --features prover/fake-proofs,host/failpoints";
@@ -92,7 +98,7 @@ impl Layout {
             Some(folder) => folder.into(),
             None => dir.join("parameters"),
         };
-        Ok(Self { bin, dir: dir.to_owned(), params, pace, mark: mark.to_owned(), real_proofs })
+        Ok(Self { bin, dir: dir.to_owned(), params, pace, mark: mark.to_owned(), real_proofs, servers: 1 })
     }
 
     pub(super) fn home(&self, name: &str) -> PathBuf {
@@ -165,6 +171,7 @@ impl Layout {
         let mut args: Vec<OsString> = ["--preset", "fast", "--clock", "manual", "--listen"].map(Into::into).into();
         args.push(format!("127.0.0.1:{port}").into());
         args.extend(["--data".into(), self.dir.join("devnet").into()]);
+        args.extend(["--log".into(), self.evidence().join(crate::evidence::CHAIN).into()]);
         args.extend(["--ready-file".into(), self.dir.join("devnet.json").into()]);
         for address in addresses {
             args.extend(["--fund".into(), format!("{address}={FUNDS}").into()]);
@@ -186,7 +193,8 @@ impl Layout {
             "sender": { "key_file": self.key_file("coordinator") },
             "http": { "listen": format!("127.0.0.1:{port}") },
             "sector": { "attempts_max": 60 },
-            "queue": {},
+            "queue": { "replicas": self.servers },
+            "lease": { "ttl": LEASE },
             "miners": miner.map(|id| json!({ "id": id })).into_iter().collect::<Vec<_>>(),
         });
         if let Some(ack_wait) = self.pace.ack_wait {

@@ -19,6 +19,7 @@ use super::{
     load::Load,
     run::{mark, nothing_left, prepare},
     tally::Tally,
+    view::is_done,
 };
 
 const RESULTS: &str = "target/bench/results.jsonl";
@@ -28,7 +29,10 @@ const EPOCH: Duration = Duration::from_secs(1);
 /// What the issue allows.
 const AGENT_LIMIT_S: f64 = 65.0;
 const COORDINATOR_LIMIT_S: f64 = 10.0;
+const SERVER_LIMIT_S: f64 = 10.0;
 const SECTORS: usize = 8;
+/// How long sectors may take to their end with a server less.
+const SETTLE_MAX: Duration = Duration::from_secs(180);
 
 struct Row {
     name: &'static str,
@@ -43,10 +47,13 @@ pub(super) async fn measure(dir: PathBuf) -> Result<(), CliError> {
     let mark = mark(0);
     let pace = Pace { epoch: EPOCH, ack_wait: None, reconcile: None, stage: STAGE };
     let cluster = Box::pin(Cluster::start(Layout::new(&dir, pace, &mark, false)?)).await?;
-    let measured = Box::pin(rows(&cluster)).await;
+    let mut measured = Box::pin(rows(&cluster)).await;
     let mut tally = Tally::default();
     for wrong in cluster.stop().await {
         tally.violation(wrong);
+    }
+    if let Ok(rows) = &mut measured {
+        rows.push(Box::pin(leader_loss(&dir, pace, &mark, &mut tally)).await?);
     }
     nothing_left(&mut tally, &mark).await;
     let rows = measured?;
@@ -82,6 +89,32 @@ async fn rows(cluster: &Arc<Cluster>) -> anyhow::Result<Vec<Row>> {
         limit_s: COORDINATOR_LIMIT_S,
     });
     Ok(rows)
+}
+
+/// Three servers under load; the one that leads the records is killed: until a record changes again. Then every sector
+/// has to come to its end.
+async fn leader_loss(dir: &Path, pace: Pace, mark: &str, tally: &mut Tally) -> anyhow::Result<Row> {
+    let pace = Pace { stage: Duration::from_millis(300), ..pace };
+    let dir = dir.join("three");
+    host::durable::create_dir_all(&dir).context("create a folder")?;
+    let layout = Layout { servers: 3, ..Layout::new(&dir, pace, mark, false)? };
+    let cluster = Box::pin(Cluster::start(layout)).await?;
+    let load = Load::default();
+    load.submit_once(&cluster, SECTORS).await?;
+    let took = inject::pause_without_leader(&cluster).await;
+    let began = Instant::now();
+    let is_over = || cluster.view.sectors().iter().all(is_done);
+    while !is_over() && began.elapsed() < SETTLE_MAX {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    for record in cluster.view.sectors().iter().filter(|record| !is_done(record)) {
+        tally.violation(format!("{} did not come to its end: {}", record.id, record.state.name()));
+    }
+    for wrong in cluster.stop().await {
+        tally.violation(wrong);
+    }
+    let name = "recovery: leading nats-server of three killed, records change again";
+    Ok(Row { name, took: took?, limit_s: SERVER_LIMIT_S })
 }
 
 fn print(rows: &[Row], results: &Path) -> anyhow::Result<()> {

@@ -157,6 +157,8 @@ async fn reals(args: &RunArgs, dir: &Path, began: Instant) -> Result<Tally, CliE
     let mark = format!("{}-real", mark(args.seed));
     let dir = absolute(dir)?;
     let layout = Layout::new(&dir, Pace { epoch: REAL_EPOCH, ..pace(args) }, &mark, true)?;
+    // Here, since few messages leave time for three copies of each.
+    let layout = Layout { servers: 3, ..layout };
     let cluster = Box::pin(Cluster::start(layout)).await?;
     let limit = args.limit.saturating_mul(2);
     let lanes =

@@ -7,9 +7,12 @@ use std::{
 };
 
 use anyhow::Context as _;
-use streams::server::{ServerOptions, ServerProcess};
+use streams::{
+    nats::Nats,
+    server::{Member, ServerOptions, ServerProcess},
+};
 
-use super::{diary::Diary, program::End};
+use super::{diary::Diary, layout::free_port, program::End};
 
 /// The signal that ends a server in no order.
 const KILL: i32 = 9;
@@ -28,6 +31,29 @@ impl Servers {
         let this = Self { servers: vec![server], diary: Arc::clone(diary) };
         this.note_start(0);
         Ok(this)
+    }
+
+    /// Three that hold three copies. Streams can be made once a majority has found each other.
+    pub(super) async fn three(dir: &Path, diary: &Arc<Diary>) -> anyhow::Result<Self> {
+        let routes = (0..3).map(|_| free_port()).collect::<anyhow::Result<Vec<u16>>>()?;
+        let routes: Vec<SocketAddr> = routes.into_iter().map(|port| (Ipv4Addr::LOCALHOST, port).into()).collect();
+        let mut servers = Vec::new();
+        for (index, listen) in routes.iter().enumerate() {
+            let member = Member { name: name(index), listen: *listen, routes: routes.clone() };
+            let options = options(&dir.join(index.saturating_add(1).to_string()));
+            servers.push(ServerProcess::start_member(options, member).await.context("start nats-server")?);
+        }
+        let this = Self { servers, diary: Arc::clone(diary) };
+        (0..this.count()).for_each(|index| this.note_start(index));
+        Ok(this)
+    }
+
+    /// Which of them leads a stream; the first where there is one alone.
+    pub(super) async fn leader_of(&self, nats: &Nats, stream: &str) -> anyhow::Result<usize> {
+        let rows = streams::report::stream_report(nats).await.context("list streams")?;
+        let row = rows.into_iter().find(|row| row.stream == stream).context("no such stream")?;
+        let Some(leader) = row.leader else { return Ok(0) };
+        Ok(self.servers.iter().position(|server| server.name() == Some(leader.as_str())).unwrap_or(0))
     }
 
     pub(super) fn count(&self) -> usize {

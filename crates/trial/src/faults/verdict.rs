@@ -34,10 +34,8 @@ pub(super) async fn judge(lanes: &Lanes, load: &Load, mark: &str) -> Result<(), 
     }
     let mut tally = std::mem::take(&mut *lanes.tally());
     run::nothing_left(&mut tally, mark).await;
-    lanes.cluster.diary.end(settled);
-    if evidence::is_kept(&lanes.cluster.layout) {
-        evidence::check(&lanes.cluster, &mut tally).await?;
-    }
+    lanes.cluster.diary.end(settled)?;
+    evidence::check(&lanes.cluster, &mut tally).await?;
     *lanes.tally() = tally;
     Ok(())
 }

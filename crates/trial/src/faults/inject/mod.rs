@@ -114,7 +114,8 @@ pub(super) async fn inject(cluster: &Arc<Cluster>, fault: &Fault, rng: &mut ChaC
         Kind::AgentFrozen => agents::freeze(cluster, rng).await,
         Kind::CoordinatorKilled => coordinators::kill(cluster, rng).await,
         Kind::PosterKilled => posters::kill(cluster).await,
-        Kind::ServerKilled => surroundings::kill_server(cluster, rng).await,
+        Kind::ServerKilled => surroundings::kill_leader(cluster, rng).await,
+        Kind::AllServersKilled => surroundings::kill_servers(cluster, rng).await,
         Kind::QueueWiped => wiped::wipe(cluster).await,
         Kind::Partition => lines::partition(cluster, fault, rng).await,
         Kind::BadLine => lines::bad_line(cluster, fault, rng).await,
@@ -263,6 +264,11 @@ pub(super) async fn until_taken_over(cluster: &Cluster, stage: Stage) -> anyhow:
         Recovery::After(time) => Ok(time),
         Recovery::Nothing | Recovery::Never => anyhow::bail!("{held} was not taken over"),
     }
+}
+
+/// Kills the server that leads the records, leaves it down, and says how long no record changed.
+pub(super) async fn pause_without_leader(cluster: &Cluster) -> anyhow::Result<Duration> {
+    surroundings::pause_without_leader(cluster).await
 }
 
 /// Kills the leading coordinator and waits until another leads.

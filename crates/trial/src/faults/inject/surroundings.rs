@@ -8,30 +8,40 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::json;
 use streams::report;
 
-use super::{Outcome, Recovery, TARGET_MAX, goes_on, hit, missed, seconds, steps};
+use super::{Outcome, TARGET_MAX, goes_on, hit, missed, seconds, steps};
 use crate::faults::{cluster::Cluster, member::Role, view::Held};
 
 /// Deepest reorg: below the fast preset's finality.
 const DEPTH_MAX: u64 = 4;
 const TASKS: &str = "TASKS";
+/// The stream of sector records.
+const RECORDS: &str = "KV_SECTORS";
 
 fn any_held(cluster: &Cluster) -> Option<Held> {
     cluster.of(Role::Agent).find_map(|member| cluster.view.held_by(&member.name).into_iter().next())
 }
 
-/// SIGKILL of the server while tasks are out; it comes back after a moment, with its store.
-pub(super) async fn kill_server(cluster: &Cluster, rng: &mut ChaCha8Rng) -> anyhow::Result<Outcome> {
+/// SIGKILL, while tasks are out, of the server that leads the records; it comes back after a moment, with its store.
+pub(super) async fn kill_leader(cluster: &Cluster, rng: &mut ChaCha8Rng) -> anyhow::Result<Outcome> {
     let Some(held) = super::until(TARGET_MAX, || any_held(cluster)).await else { return missed("no task was out") };
     let mut servers = cluster.servers.lock().await;
-    servers.kill(0).await?;
+    let leader = servers.leader_of(&cluster.nats, RECORDS).await?;
+    servers.kill(leader).await?;
     tokio::time::sleep(seconds(rng, 0.0..1.5)).await;
     servers.restart().await?;
     drop(servers);
-    let began = Instant::now();
-    match goes_on(cluster, &held).await {
-        Recovery::Never => hit("nats-server", held.to_string(), Recovery::Never),
-        _ => hit("nats-server", held.to_string(), Recovery::After(began.elapsed())),
-    }
+    hit(format!("nats-{}", leader + 1), held.to_string(), goes_on(cluster, &held).await)
+}
+
+/// SIGKILL of every server while tasks are out.
+pub(super) async fn kill_servers(cluster: &Cluster, rng: &mut ChaCha8Rng) -> anyhow::Result<Outcome> {
+    let Some(held) = super::until(TARGET_MAX, || any_held(cluster)).await else { return missed("no task was out") };
+    let mut servers = cluster.servers.lock().await;
+    servers.kill_all().await?;
+    tokio::time::sleep(seconds(rng, 0.0..1.5)).await;
+    servers.restart().await?;
+    drop(servers);
+    hit("every nats-server", held.to_string(), goes_on(cluster, &held).await)
 }
 
 /// A person purges the stream of tasks.
@@ -68,4 +78,20 @@ pub(super) async fn reorg(cluster: &Cluster, rng: &mut ChaCha8Rng) -> anyhow::Re
     drop(held);
     let recovery = steps(cluster, record.id, record.seq).await;
     hit("chain", format!("depth {depth}, {} is {}", record.id, record.state.name()), recovery)
+}
+
+/// SIGKILL of the server that leads the records, under load; it stays down until a record has changed.
+pub(super) async fn pause_without_leader(cluster: &Cluster) -> anyhow::Result<Duration> {
+    super::until(TARGET_MAX * 5, || any_held(cluster)).await.context("no task was out")?;
+    let steps = || cluster.view.sectors().iter().map(|record| record.seq).sum::<u64>();
+    let mut servers = cluster.servers.lock().await;
+    let leader = servers.leader_of(&cluster.nats, RECORDS).await?;
+    let began = Instant::now();
+    servers.kill(leader).await?;
+    let before = steps();
+    let moved = super::until(super::RECOVERY_MAX, || (steps() > before).then_some(())).await;
+    let took = began.elapsed();
+    servers.restart().await?;
+    moved.context("no record changed any more")?;
+    Ok(took)
 }

@@ -2,139 +2,19 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+mod bench;
+mod interrupted;
 
-use prover::job::{JobResult, Output, PieceCommitment, PieceFile, REQUEST, RESULT, Replica, Request, Work};
+use std::{fs, path::Path};
+
+use bench::{Bench, PROOF, SEED, damage, run_prover, sector, ticket};
+use prover::job::{JobResult, Output, PieceCommitment, PieceFile, REQUEST, Replica, Work};
 use streams::{
-    id::{MinerId, SectorId, SectorNumber},
-    message::{FailureClass, decode, encode},
-    proof::{Bytes32, Commitment, Drawn, SealProof},
+    id::SectorNumber,
+    message::FailureClass,
+    proof::{Bytes32, Drawn},
     stage::Stage,
 };
-
-const PROOF: SealProof = SealProof::Drg2KiBV1_1;
-const SEED: Drawn = Drawn { epoch: 20, value: Bytes32([7; 32]) };
-
-fn ticket(byte: u8) -> Drawn {
-    Drawn { epoch: 10, value: Bytes32([byte; 32]) }
-}
-
-fn sector(number: u64) -> SectorId {
-    SectorId { miner: MinerId(1000), number: SectorNumber(number) }
-}
-
-/// A folder for one sector and its jobs.
-struct Bench {
-    dir: tempfile::TempDir,
-}
-
-impl Bench {
-    fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap() }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn run(&self, work: Work) -> JobResult {
-        let job = self.path(&format!("job-{}", work.name()));
-        fs::create_dir_all(&job).unwrap();
-        host::durable::write(&job.join(REQUEST), &encode(&Request { proof: PROOF, work }).unwrap()).unwrap();
-        run_prover(&job)
-    }
-
-    fn done(&self, work: Work) -> Output {
-        match self.run(work) {
-            JobResult::Done { output, .. } => output,
-            refused @ JobResult::Refused { .. } => panic!("{refused:?}"),
-        }
-    }
-
-    fn refused(&self, work: Work) -> (FailureClass, String, String) {
-        match self.run(work) {
-            JobResult::Refused { class, code, message } => (class, code, message),
-            done @ JobResult::Done { .. } => panic!("{done:?}"),
-        }
-    }
-
-    fn pc1(&self, number: u64, ticket: Drawn, pieces: &[PieceCommitment]) -> Work {
-        Work::Pc1 {
-            sector: sector(number),
-            ticket,
-            pieces: pieces.to_vec(),
-            staged: (!pieces.is_empty()).then(|| self.path("staged")),
-            cache: self.path("cache"),
-            sealed: self.path("sealed"),
-            pc1_output: self.path("pc1.json"),
-        }
-    }
-
-    fn pc2(&self, number: u64, is_cc: bool) -> Work {
-        Work::Pc2 {
-            sector: sector(number),
-            pc1_output: self.path("pc1.json"),
-            staged: (!is_cc).then(|| self.path("staged")),
-            cache: self.path("cache"),
-            sealed: self.path("sealed"),
-        }
-    }
-
-    /// PC1 and PC2 of a sector without data.
-    fn seal_cc(&self, number: u64, ticket: Drawn) -> (Commitment, Commitment) {
-        assert_eq!(self.done(self.pc1(number, ticket, &[])), Output::Pc1 {});
-        let Output::Pc2 { comm_d, comm_r } = self.done(self.pc2(number, true)) else { panic!("not pc2") };
-        (comm_d, comm_r)
-    }
-
-    fn c1(&self, number: u64, pieces: &[PieceCommitment], comm_d: Commitment, comm_r: Commitment) -> Work {
-        Work::C1 {
-            sector: sector(number),
-            ticket: ticket(1),
-            seed: SEED,
-            pieces: pieces.to_vec(),
-            comm_d,
-            comm_r,
-            cache: self.path("cache"),
-            sealed: self.path("sealed"),
-            c1_output: self.path("c1.json"),
-        }
-    }
-
-    fn vanilla(&self, order: &[u64], sectors: Vec<Replica>) -> Work {
-        Work::VanillaPost {
-            miner: MinerId(1000),
-            randomness: Bytes32([0xff; 32]),
-            order: order.iter().copied().map(SectorNumber).collect(),
-            sectors,
-            output: self.path("vanilla.json"),
-        }
-    }
-}
-
-fn run_prover(job: &Path) -> JobResult {
-    let cache = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let output = Command::new(env!("CARGO_BIN_EXE_prover"))
-        .arg(job)
-        .env("FIL_PROOFS_PARENT_CACHE", cache.join("filecoin-parents"))
-        .env("FIL_PROOFS_PARAMETER_CACHE", cache.join("no-parameters"))
-        .output()
-        .unwrap();
-    let result = host::durable::read(&job.join(RESULT)).unwrap();
-    let result = result.unwrap_or_else(|| panic!("no result: {}", String::from_utf8_lossy(&output.stderr)));
-    decode(&result).unwrap()
-}
-
-/// Overwrites a file, or makes one of a sector's length, with bytes that are field elements and nothing else.
-fn damage(path: &Path) {
-    let length = fs::metadata(path).map_or(2048, |m| m.len());
-    let bytes: Vec<u8> = (0..length).map(|_| 0x11).collect();
-    host::durable::write(path, &bytes).unwrap();
-}
 
 /// Two pieces with a gap before each, their payloads shorter than the pieces.
 fn add_pieces(bench: &Bench) -> (Vec<PieceCommitment>, Vec<Vec<u8>>) {
@@ -232,38 +112,6 @@ fn a_cc_sector_is_zeros() {
     let (of_pc2, comm_r) = bench.seal_cc(1, ticket(1));
     assert_eq!(of_pc2, comm_d);
     assert_eq!(bench.done(bench.c1(1, &[], comm_d, comm_r)), Output::C1 {});
-}
-
-#[test]
-fn layers_of_another_ticket_are_not_used() {
-    let (reused, fresh) = (Bench::new(), Bench::new());
-    let first = reused.seal_cc(1, ticket(1));
-    let second = reused.seal_cc(1, ticket(2));
-    assert_ne!(first, second);
-    assert_eq!(second, fresh.seal_cc(1, ticket(2)));
-}
-
-#[test]
-fn layers_of_the_same_work_are_kept_and_torn_ones_are_not() {
-    let bench = Bench::new();
-    bench.done(bench.pc1(1, ticket(1), &[]));
-    let layer = |n: u32| bench.path(&format!("cache/sc-02-data-layer-{n}.dat"));
-    let changed = |n: u32| fs::metadata(layer(n)).unwrap().modified().unwrap();
-    let (first, second) = (changed(1), changed(2));
-    fs::File::options().write(true).open(layer(2)).unwrap().set_len(1000).unwrap();
-    bench.done(bench.pc1(1, ticket(1), &[]));
-    assert_eq!(changed(1), first);
-    assert_ne!(changed(2), second);
-}
-
-#[test]
-fn an_interrupted_pc2_leaves_no_trace() {
-    let bench = Bench::new();
-    let (_, comm_r) = bench.seal_cc(1, ticket(1));
-    damage(&bench.path("sealed"));
-    damage(&bench.path("cache/p_aux"));
-    let Output::Pc2 { comm_r: again, .. } = bench.done(bench.pc2(1, true)) else { panic!("not pc2") };
-    assert_eq!(again, comm_r);
 }
 
 #[test]

@@ -1,0 +1,205 @@
+//! Going on with what a killed agent left on this host: its provers work on, and their results are on disk.
+//!
+//! Two roads lead here. The next run of the same agent looks into its own folder before it asks for work. Or the task
+//! comes back after `ack_wait`, and whichever agent of the host gets it first looks whether it was begun. What nobody
+//! takes over is [ended](crate::leftovers) after a while.
+
+use std::{path::PathBuf, time::Duration};
+
+use streams::{
+    id::Timestamp,
+    message::{ClaimRef, Task},
+    stage::Class,
+};
+use tracing::Instrument as _;
+
+use crate::{
+    halt::{BUSY_DELAY, Halt},
+    job_dir::{self, AgentDir, Found, JobDir, Left, Order, Ordered},
+    journal::Journal,
+    process::{self, ProcessId},
+    runner::{Claimed, Runner, sector_span},
+    running::{Pointer, Running},
+    settle::{Fate, settle},
+};
+
+/// How long a job whose sector has no record keeps its slot: a lost queue is rebuilt by a person.
+const NO_RECORD_MAX: Duration = Duration::from_secs(3600);
+
+/// A job that was taken over.
+#[derive(Debug)]
+pub(crate) struct Adopted {
+    pub(crate) dir: JobDir,
+    pub(crate) order: Order,
+    /// When the job began.
+    pub(crate) started_at: Timestamp,
+}
+
+/// A job of an earlier run, entered among those that run.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    adopted: Adopted,
+    pointer: Pointer,
+}
+
+impl Waiting {
+    /// The class whose slot it takes.
+    pub(crate) const fn class(&self) -> Class {
+        self.adopted.order.class
+    }
+}
+
+impl Adopted {
+    /// The claim its work began under.
+    pub(crate) const fn claim(&self) -> Option<ClaimRef> {
+        match &self.order.what {
+            Ordered::Sector { claim, .. } => Some(*claim),
+            Ordered::Partition { .. } => None,
+        }
+    }
+
+    /// Nobody needs its work any more.
+    pub(crate) async fn end(self) {
+        let path = self.dir.path().to_owned();
+        let ended = tokio::task::spawn_blocking(move || process::end_job(&path)).await;
+        let ended = ended.map_err(anyhow::Error::from).and_then(|ended| Ok(ended?));
+        if let Err(error) = ended.and_then(|()| Ok(self.dir.remove()?)) {
+            tracing::warn!("end a job that is old: {error:#}");
+        }
+    }
+}
+
+/// Takes over what earlier runs of this agent left, and enters it among the jobs that run, so that a task that comes
+/// back finds it. What is not worth it is ended.
+pub(crate) fn own(
+    dir: &AgentDir,
+    process: &ProcessId,
+    journal: &Journal,
+    running: &Running,
+) -> anyhow::Result<Vec<Waiting>> {
+    let mut waiting = Vec::new();
+    for found in job_dir::find(dir.home())?.into_iter().filter(|found| found.path.starts_with(dir.jobs())) {
+        let journaled = id_of(&found.path).is_some_and(|id| journal.has(id));
+        let adopted = if journaled { None } else { take_over(dir, process, &found)? };
+        match adopted.map(|adopted| (running.begin_without(&adopted.order.subject), adopted)) {
+            Some((Some(pointer), adopted)) => {
+                tracing::info!(job = %found.path.display(), "a job of an earlier run goes on");
+                waiting.push(Waiting { adopted, pointer });
+            }
+            // A second one on the same task: whichever of them is worth more, one is enough.
+            Some((None, adopted)) => {
+                process::end_job(adopted.dir.path())?;
+                adopted.dir.remove()?;
+            }
+            None => drop(job_dir::end(&found)?),
+        }
+    }
+    Ok(waiting)
+}
+
+/// Takes a job over, if there is something to go on with.
+fn take_over(dir: &AgentDir, process: &ProcessId, found: &Found) -> anyhow::Result<Option<Adopted>> {
+    let Some(order) = found.order.clone().filter(Order::outlives_its_agent) else { return Ok(None) };
+    if job_dir::left(&found.path)? == Left::Nothing {
+        return Ok(None);
+    }
+    let taken = dir.take_over(found, process)?;
+    Ok(taken.map(|dir| Adopted { dir, order, started_at: found.owner.started_at }))
+}
+
+fn id_of(path: &std::path::Path) -> Option<uuid::Uuid> {
+    path.file_name()?.to_str()?.parse().ok()
+}
+
+impl Runner {
+    /// What a killed agent of this host left of the job that a task asks for.
+    pub(crate) async fn left_for(&self, subject: &str) -> Option<Adopted> {
+        let (dir, process, subject) = (self.dir.clone(), self.process.clone(), subject.to_owned());
+        let look = move || -> anyhow::Result<Option<Adopted>> {
+            let asked = |found: &Found| found.order.as_ref().is_some_and(|order| order.subject == subject);
+            for found in job_dir::find(dir.home())?.into_iter().filter(asked) {
+                if let Some(adopted) = take_over(&dir, &process, &found)? {
+                    return Ok(Some(adopted));
+                }
+            }
+            Ok(None)
+        };
+        match tokio::task::spawn_blocking(look).await.map_err(anyhow::Error::from).flatten() {
+            Ok(left) => left,
+            Err(error) => {
+                tracing::warn!("look for an earlier job: {error:#}");
+                None
+            }
+        }
+    }
+
+    /// Goes on with a job of an earlier run, with or without its task.
+    pub(crate) async fn adopt(&self, waiting: Waiting, ack_wait: Duration) {
+        let Waiting { adopted, pointer } = waiting;
+        match adopted.order.what.clone() {
+            Ordered::Partition { task } => {
+                let class = adopted.order.class;
+                Box::pin(self.post_task(class, *task, pointer, ack_wait, Some(adopted))).await;
+            }
+            Ordered::Sector { task, claim } => {
+                let span = sector_span(&task);
+                Box::pin(self.adopt_stage(task, claim, pointer, adopted, ack_wait)).instrument(span).await;
+            }
+        }
+    }
+
+    async fn adopt_stage(&self, task: Task, claim: ClaimRef, pointer: Pointer, adopted: Adopted, ack_wait: Duration) {
+        let began = tokio::time::Instant::now();
+        loop {
+            let why = match self.claimed(&task, pointer.subject(), Some(claim), ack_wait).await {
+                Ok(Claimed::Work(mine)) => {
+                    return Box::pin(self.work(task, pointer, *mine, Some(adopted), ack_wait)).await;
+                }
+                Ok(Claimed::Old) => {
+                    adopted.end().await;
+                    return settle(pointer.close(), Fate::Ack).await;
+                }
+                Ok(Claimed::NoRecord) => "the sector has no record".to_owned(),
+                Err(Halt::Back { reason, .. }) => reason,
+                Err(halt) => return self.send_back(pointer, halt).await,
+            };
+            if self.said.is_new(pointer.subject(), &why) {
+                tracing::info!("a job of an earlier run waits: {why}");
+            }
+            if began.elapsed() > NO_RECORD_MAX {
+                tracing::warn!("a job of an earlier run is given up: {why}");
+                return settle(pointer.close(), Fate::Nak(Some(BUSY_DELAY))).await;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(BUSY_DELAY) => {}
+                // Its prover works on, for the next run.
+                () = self.stop.cancelled() => return settle(pointer.close(), Fate::Nak(None)).await,
+            }
+        }
+    }
+}
+
+/// What is left of dead agents and was not taken over, since when.
+#[derive(Debug, Default)]
+pub(crate) struct Orphans {
+    seen: std::collections::HashMap<PathBuf, std::time::Instant>,
+}
+
+impl Orphans {
+    /// Whether a job that nobody has in hand is still to be left alone: its prover works or is done, and it was not
+    /// seen so for longer than `patience`.
+    pub(crate) fn may_wait(&mut self, found: &Found, patience: Duration, now: std::time::Instant) -> bool {
+        let worth = found.order.as_ref().is_some_and(Order::outlives_its_agent)
+            && !matches!(job_dir::left(&found.path), Ok(Left::Nothing));
+        if !worth {
+            return false;
+        }
+        let since = *self.seen.entry(found.path.clone()).or_insert(now);
+        now.saturating_duration_since(since) < patience
+    }
+
+    /// Forgets what is not among the orphans any more.
+    pub(crate) fn keep_only(&mut self, paths: &[PathBuf]) {
+        self.seen.retain(|path, _| paths.contains(path));
+    }
+}

@@ -1,0 +1,75 @@
+//! Answers what this agent's stores hold: what a lost queue is rebuilt from.
+
+use std::time::Duration;
+
+use streams::{
+    call::Call,
+    control::AgentRequest as _,
+    error::QueueError,
+    id::{AgentId, Place},
+    inventory::{Inventory, InventoryRequest},
+    nats::Nats,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::store::{Stores, holdings};
+
+const RETRY_EVERY: Duration = Duration::from_secs(1);
+
+/// Who answers.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    pub(crate) nats: Nats,
+    pub(crate) agent: AgentId,
+    pub(crate) place: Place,
+    pub(crate) stores: Stores,
+}
+
+impl Desk {
+    /// Answers until told to stop.
+    pub(crate) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        loop {
+            let ended = tokio::select! {
+                ended = self.serve() => ended,
+                () = stop.cancelled() => return Ok(()),
+            };
+            if let Err(error) = ended {
+                tracing::warn!("answer questions: {:#}", anyhow::Error::from(error));
+            }
+            tokio::select! {
+                () = tokio::time::sleep(RETRY_EVERY) => {}
+                () = stop.cancelled() => return Ok(()),
+            }
+        }
+    }
+
+    async fn serve(&self) -> Result<(), QueueError> {
+        let mut calls = self.nats.serve(&format!("ctl.agent.{}.*", self.agent)).await?;
+        while let Some(call) = calls.next().await {
+            if let Err(error) = self.answer(call).await {
+                tracing::warn!("answer a question: {:#}", anyhow::Error::from(error));
+            }
+        }
+        Ok(())
+    }
+
+    async fn answer(&self, call: Call) -> Result<(), QueueError> {
+        if call.verb() != InventoryRequest::VERB {
+            let message = format!("an agent does not answer \"{}\"", call.verb());
+            return call.refuse(&message, None).await;
+        }
+        let request: InventoryRequest = match call.decode() {
+            Ok(request) => request,
+            Err(error) => return call.refuse(&format!("{:#}", anyhow::Error::from(error)), None).await,
+        };
+        let (stores, place) = (self.stores.clone(), self.place.clone());
+        match tokio::task::spawn_blocking(move || holdings::page(&stores, &place, request.after)).await {
+            Ok(holdings::Page { holdings, high_water, unreadable, next }) => {
+                let high_water = high_water.into_iter().collect();
+                let agent = self.agent.clone();
+                call.answer(&Inventory { agent, holdings, high_water, unreadable, next }).await
+            }
+            Err(error) => call.refuse(&format!("read the stores: {error}"), None).await,
+        }
+    }
+}
