@@ -37,6 +37,7 @@ use streams::{
 use tokio::sync::watch;
 
 use crate::{
+    aside::Aside,
     config::Config,
     head,
     incarnation::Lives,
@@ -44,6 +45,7 @@ use crate::{
     memory::MemoryFile,
     miners::Miners,
     pieces::{Listener, Pieces, Unseals},
+    status::Status,
 };
 
 /// How long tasks may take to end.
@@ -90,6 +92,7 @@ pub(crate) struct App {
     miners: Arc<Miners>,
     unseals: Arc<Unseals>,
     listener: Listener,
+    aside: Aside,
     lock: FileLock,
     data: PathBuf,
 }
@@ -103,6 +106,8 @@ impl App {
         let unseals = Unseals::open(data, clock.now_unix_ms())
             .map_err(|e| CliError::new(Exit::Io, "open the folder of unsealed data").because(e))?;
         let unseals = Arc::new(unseals);
+        let aside = Aside::open(data)
+            .map_err(|e| CliError::new(Exit::Io, "open the folder of what cannot be read").because(e))?;
         let advertise = config.http.advertise.as_deref();
         let listener = Listener::bind(config.http.listen, advertise, pieces, Arc::clone(&unseals)).await?;
 
@@ -125,16 +130,18 @@ impl App {
         let network = network.name;
         tracing::info!(network, miners = miners.all().len(), http = listener.base(), "coordinator is ready");
         let data = data.to_owned();
-        Ok(Self { nats, chain, clock, config, policy, network, lives, miners, unseals, listener, lock, data })
+        Ok(Self { nats, chain, clock, config, policy, network, lives, miners, unseals, listener, aside, lock, data })
     }
 
     /// Starts everything as tasks.
     pub(crate) fn spawn(self, tasks: &Tasks, verifier: Arc<dyn Verifier>) {
-        let Self { nats, chain, clock, config, policy, network, lives, miners, unseals, listener, lock, data } = self;
+        let Self { nats, chain, clock, config, policy, network, lives, miners, unseals, listener, aside, lock, data } =
+            self;
+        let status = Arc::new(Status::default());
         let (heads, head) = watch::channel(None);
         let holder = format!("coordinator-{}", uuid::Uuid::new_v4().simple());
         let base = listener.base().to_owned();
-        let http = listener.serve(tasks.token());
+        let http = listener.serve(tasks.token(), Arc::clone(&status));
         tasks.spawn("http", async move {
             // The folder is this process' own for as long as anything is served from it.
             let _lock = lock;
@@ -163,6 +170,8 @@ impl App {
             holder,
             verifier,
             data,
+            status,
+            aside,
         };
         tasks.spawn("leader", leader.run(tasks.clone()));
     }

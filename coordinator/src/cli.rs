@@ -8,6 +8,7 @@ use host::{output::Format, telemetry::LogFormat};
 use streams::{
     id::{AgentId, MinerId, SectorId},
     proof::SealProof,
+    stage::Stage,
 };
 
 use crate::dev;
@@ -80,6 +81,13 @@ pub(crate) struct Rebuild {
     /// Say what would be done, and write nothing but empty streams where they are missing.
     #[arg(long)]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) patience: Patience,
+}
+
+/// Whom a rebuild waits for, and how it answers.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Patience {
     /// Go on without this agent, whatever its stores hold; may be given several times.
     #[arg(long, value_name = "AGENT")]
     pub(crate) without: Vec<AgentId>,
@@ -102,7 +110,7 @@ pub(crate) struct Restore {
     #[arg(long)]
     pub(crate) replace: bool,
     #[command(flatten)]
-    pub(crate) rebuild: Rebuild,
+    pub(crate) patience: Patience,
 }
 
 /// `coordinator backup …`.
@@ -194,6 +202,9 @@ pub(crate) enum Sectors {
     Retry {
         /// The sector, for example f01000/1.
         sector: SectorId,
+        /// Begin with this stage: place, add-piece, tree-d, pc1, pc2, persist, c1 or c2 [default: where it was parked].
+        #[arg(long, value_name = "STAGE")]
+        from: Option<Stage>,
     },
     /// Give up a sector that is not on chain.
     Abort {
@@ -218,7 +229,7 @@ pub(crate) struct Unseal {
     pub(crate) out: PathBuf,
     /// Give up after this time.
     #[arg(long, default_value = "6h", value_parser = humantime::parse_duration)]
-    pub(crate) limit: std::time::Duration,
+    pub(crate) limit: Duration,
 }
 
 /// `coordinator tasks …`.

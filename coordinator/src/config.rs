@@ -31,6 +31,7 @@ pub(crate) struct Config {
     pub(crate) miners: Vec<MinerSection>,
     pub(crate) http: HttpSection,
     pub(crate) queue: QueueSection,
+    pub(crate) lease: LeaseSection,
     pub(crate) batch: BatchSection,
     pub(crate) gas: GasSection,
     pub(crate) sector: SectorSection,
@@ -51,6 +52,7 @@ impl Default for Config {
             miners: Vec::new(),
             http: HttpSection::default(),
             queue: QueueSection::default(),
+            lease: LeaseSection::default(),
             batch: BatchSection::default(),
             gas: GasSection::default(),
             sector: SectorSection::default(),
@@ -141,6 +143,20 @@ impl Default for QueueSection {
     }
 }
 
+/// How long a coordinator leads without being heard of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LeaseSection {
+    #[serde(with = "host::duration")]
+    pub(crate) ttl: Duration,
+}
+
+impl Default for LeaseSection {
+    fn default() -> Self {
+        Self { ttl: Duration::from_secs(6) }
+    }
+}
+
 /// When messages are cut.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -180,11 +196,14 @@ pub(crate) struct SectorSection {
     /// Wins over `life_days`.
     pub(crate) life_epochs: Option<Epoch>,
     pub(crate) attempts_max: u32,
+    /// A local store that is silent for so long is given up; never when absent.
+    #[serde(with = "host::duration::option")]
+    pub(crate) host_lost_after: Option<Duration>,
 }
 
 impl Default for SectorSection {
     fn default() -> Self {
-        Self { life_days: 540, life_epochs: None, attempts_max: 5 }
+        Self { life_days: 540, life_epochs: None, attempts_max: 5, host_lost_after: None }
     }
 }
 
@@ -205,6 +224,8 @@ impl Default for BackupSection {
         Self { every: Duration::from_secs(3_600), dir: None, keep: 48 }
     }
 }
+/// A host that is silent for less may only be restarting.
+const HOST_LOST_AFTER_MIN: Duration = Duration::from_secs(3600);
 
 /// Epochs of a day on mainnet, the unit storage is sold in.
 const EPOCHS_IN_DAY: Epoch = 2_880;
@@ -238,6 +259,14 @@ fn check(config: &Config) -> Result<(), CliError> {
     }
     if config.backup.keep == 0 {
         return Err(wrong("backup.keep = 0".to_owned()).hint("to make no backups, say backup.every = \"0s\""));
+    }
+    if config.lease.ttl < Duration::from_secs(2) || config.lease.ttl.subsec_nanos() != 0 {
+        return Err(wrong(format!("lease.ttl = {:?}", config.lease.ttl))
+            .hint("the server counts whole seconds: use at least 2s"));
+    }
+    if config.sector.host_lost_after.is_some_and(|limit| limit < HOST_LOST_AFTER_MIN) {
+        return Err(wrong(format!("sector.host_lost_after = {:?}", config.sector.host_lost_after))
+            .hint("an agent that is restarted, or a host that reboots, is not lost: use at least 1h"));
     }
     if config.sector.attempts_max == 0 {
         return Err(wrong("sector.attempts_max = 0".to_owned()).hint("one attempt is the least"));
@@ -302,6 +331,7 @@ mod tests {
         assert!(all.backup.dir.take().is_some());
         all.confidence = None;
         all.sector.life_epochs = None;
+        assert!(all.sector.host_lost_after.take().is_some());
         all.policy = PolicyOverride::default();
         assert_eq!(all, Config::default());
     }
@@ -316,6 +346,8 @@ mod tests {
             ("[queue]\nreplicas = 0", "queue.replicas"),
             ("[sector]\nattempts_max = 0", "attempts_max"),
             ("[backup]\nkeep = 0", "backup.keep"),
+            ("[sector]\nhost_lost_after = \"10s\"", "host_lost_after"),
+            ("[lease]\nttl = \"1500ms\"", "lease.ttl"),
             ("[gas]\nover_estimation_percent = 90", "over_estimation_percent"),
             ("[[miners]]\nid = \"f0x\"", "f0x"),
             ("[[miners]]\nid = \"f01000\"\n[[miners]]\nid = \"t01000\"", "f01000 is named twice"),

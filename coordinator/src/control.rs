@@ -8,16 +8,17 @@ use streams::{
     call::Call,
     control::{
         AbortRequest, CoordinatorRequest, CreateMinerRequest, Info, InfoRequest, RetryRequest, SectorNow,
-        SubmitRequest, TicketRequest, UnsealRequest,
+        StoreFoundRequest, StoreLostRequest, StoreNoted, SubmitRequest, TicketRequest, UnsealRequest,
     },
     id::SectorId,
     nats::Nats,
 };
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    driver::Driver, head::Head, miner_create, miners::Miners, registry::Applied, sector::Event, submission::Submission,
-    tickets::Tickets, unsealing::Unsealing,
+    driver::Driver, head::Head, miner_create, miners::Miners, registry::Applied, sector::Event, stores::LostStores,
+    submission::Submission, tickets::Tickets, unsealing::Unsealing,
 };
 
 /// Everything requests are answered from.
@@ -32,6 +33,9 @@ pub(crate) struct Control {
     pub(crate) head: Head,
     pub(crate) network: String,
     pub(crate) base: String,
+    pub(crate) stores: LostStores,
+    /// Has the reconciler look now.
+    pub(crate) reconcile: Arc<Notify>,
 }
 
 /// A refusal, in words for a person.
@@ -92,13 +96,21 @@ impl Control {
                 Err(error) => refuse(call, &No::because(&error)).await,
             },
             RetryRequest::VERB => match call.decode::<RetryRequest>() {
-                Ok(request) => reply(call, self.tell(request.sector, Event::Retry).await).await,
+                Ok(request) => reply(call, self.tell(request.sector, Event::Retry { from: request.from }).await).await,
                 Err(error) => refuse(call, &No::because(&error)).await,
             },
             AbortRequest::VERB => match call.decode::<AbortRequest>() {
                 Ok(request) => {
                     reply(call, self.tell(request.sector, Event::Abort { reason: request.reason }).await).await
                 }
+                Err(error) => refuse(call, &No::because(&error)).await,
+            },
+            StoreLostRequest::VERB => match call.decode::<StoreLostRequest>() {
+                Ok(request) => reply(call, self.store_lost(request).await).await,
+                Err(error) => refuse(call, &No::because(&error)).await,
+            },
+            StoreFoundRequest::VERB => match call.decode::<StoreFoundRequest>() {
+                Ok(request) => reply(call, self.store_found(&request).await).await,
                 Err(error) => refuse(call, &No::because(&error)).await,
             },
             other => {
@@ -137,6 +149,26 @@ impl Control {
     async fn create_miner(&self, request: &CreateMinerRequest) -> Result<streams::control::MinerCreated, No> {
         let created = miner_create::create(request, &self.miners, &self.chain, self.head.clone()).await;
         created.map_err(|error| No::because(&error).hint(error.hint()))
+    }
+
+    /// Only noted here: the reconciler carries it through, in this coordinator or in the next.
+    async fn store_lost(&self, request: StoreLostRequest) -> Result<StoreNoted, No> {
+        let StoreLostRequest { store, because } = request;
+        let now = self.driver.registry().now();
+        let changed = self.stores.give_up(store, now, because.clone()).await.map_err(|e| No::because(&e))?;
+        if changed {
+            tracing::warn!(%store, "given up as lost by a person: {because}");
+        }
+        self.reconcile.notify_one();
+        Ok(StoreNoted { changed })
+    }
+
+    async fn store_found(&self, request: &StoreFoundRequest) -> Result<StoreNoted, No> {
+        let changed = self.stores.found(request.store).await.map_err(|e| No::because(&e))?;
+        if changed {
+            tracing::info!(store = %request.store, "found again: sectors may be placed in it");
+        }
+        Ok(StoreNoted { changed })
     }
 
     async fn tell(&self, sector: SectorId, event: Event) -> Result<SectorNow, No> {

@@ -25,6 +25,9 @@ use crate::{
 /// How many notes to the on-chain part may wait; what does not fit is offered again by the reconciler.
 pub(crate) const NOTES_MAX: usize = 65_536;
 
+/// A time to wait that is longer than this is kept by the record alone, and the reconciler sees it pass.
+const SLEEP_MAX: Duration = Duration::from_secs(600);
+
 /// How often, and how many times, a repeated task looks whether its predecessor has left the queue.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOKS_MAX: u32 = 45;
@@ -50,6 +53,16 @@ pub(crate) struct Notes {
     pub(crate) offers: mpsc::Sender<Offer>,
     pub(crate) follows: mpsc::Sender<MessageRef>,
     pub(crate) seeds: mpsc::Sender<(SectorId, streams::id::Epoch)>,
+    pub(crate) successions: mpsc::Sender<SectorId>,
+}
+
+/// What to do when too many notes wait already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// Leave it to the reconciler: who is told something must not wait for others.
+    Drop,
+    /// Wait until there is room.
+    Wait,
 }
 
 /// Moves sectors. Cheap to clone.
@@ -81,9 +94,11 @@ impl Driver {
         let applied = self.inner.registry.apply(id, &event).await?;
         match &applied {
             Applied::Moved(step) => {
-                self.carry_out(&step.next, &step.actions).await;
+                self.carry_out(&step.next, &step.actions, Pace::Drop).await;
                 tracing::info!(sector = %id, state = step.next.state.name(), "{}", step.what);
-                self.publish_event(&step.next, &step.what).await;
+                host::failpoint!("coordinator.driver.carried_out");
+                self.publish_event(&step.next).await;
+                host::failpoint!("coordinator.driver.event_published");
             }
             Applied::Refused(refused) => tracing::debug!(sector = %id, "\"{}\" refused: {refused}", event.name()),
         }
@@ -92,49 +107,63 @@ impl Driver {
 
     /// Begins a sector that was just created.
     pub(crate) async fn begin(&self, record: &SectorRecord) {
-        self.carry_out(record, &wants(record)).await;
-        self.publish_event(record, "submitted").await;
+        self.carry_out(record, &wants(record), Pace::Drop).await;
+        host::failpoint!("coordinator.driver.begun");
+        self.publish_event(record).await;
     }
 
-    /// Does what a record wants, whether it was done before or not.
-    pub(crate) async fn carry_out(&self, record: &SectorRecord, actions: &[Action]) {
+    /// Does what a record wants, whether it was done before or not. Whether all of it is done, or waits for its time.
+    pub(crate) async fn carry_out(&self, record: &SectorRecord, actions: &[Action], pace: Pace) -> bool {
+        let mut all = true;
         for action in actions {
-            match action {
-                Action::Publish { stage, not_before } => self.publish_when_due(record, *stage, *not_before).await,
-                Action::OfferPreCommit => self.offer(record, Kind::PreCommit),
-                Action::OfferProveCommit => self.offer(record, Kind::ProveCommit),
-                Action::Follow { message } => {
-                    self.note("follow", self.inner.notes.follows.try_send(message.clone()).is_ok());
+            all &= self.carry_out_one(record, action, pace).await;
+        }
+        all
+    }
+
+    async fn carry_out_one(&self, record: &SectorRecord, action: &Action, pace: Pace) -> bool {
+        let notes = &self.inner.notes;
+        match action {
+            Action::Publish { stage, not_before } => self.publish_when_due(record, *stage, *not_before).await,
+            Action::OfferPreCommit => self.note("offer", &notes.offers, offer(record, Kind::PreCommit), pace).await,
+            Action::OfferProveCommit => self.note("offer", &notes.offers, offer(record, Kind::ProveCommit), pace).await,
+            Action::Follow { message } => self.note("follow", &notes.follows, message.clone(), pace).await,
+            Action::AwaitSeed { pre_commit } => self.note("seed", &notes.seeds, (record.id, *pre_commit), pace).await,
+            Action::Succeed => self.note("succession", &notes.successions, record.id, pace).await,
+            Action::DropArtifact(artifact) => {
+                if let Err(error) = self.inner.artifacts.delete(&artifact.name).await {
+                    tracing::debug!(sector = %record.id, "delete artifact {}: {error}", artifact.name);
                 }
-                Action::AwaitSeed { pre_commit } => {
-                    self.note("seed", self.inner.notes.seeds.try_send((record.id, *pre_commit)).is_ok());
-                }
-                Action::DropArtifact(artifact) => {
-                    if let Err(error) = self.inner.artifacts.delete(&artifact.name).await {
-                        tracing::debug!(sector = %record.id, "delete artifact {}: {error}", artifact.name);
-                    }
-                }
+                true
             }
         }
     }
 
-    fn offer(&self, record: &SectorRecord, kind: Kind) {
-        let offer = Offer { sector: record.id, kind, since: record.entered_at };
-        self.note("offer", self.inner.notes.offers.try_send(offer).is_ok());
-    }
-
-    fn note(&self, what: &str, taken: bool) {
+    async fn note<T: Send>(&self, what: &str, notes: &mpsc::Sender<T>, note: T, pace: Pace) -> bool {
+        let taken = match pace {
+            Pace::Drop => notes.try_send(note).is_ok(),
+            Pace::Wait => {
+                let token = self.inner.tasks.token();
+                tokio::select! {
+                    sent = notes.send(note) => sent.is_ok(),
+                    () = token.cancelled() => false,
+                }
+            }
+        };
         if !taken {
-            tracing::warn!("{NOTES_MAX} notes wait for the chain: the {what} is made again by the reconciler");
+            tracing::debug!("{NOTES_MAX} notes wait for the chain: the {what} is made again by the reconciler");
         }
+        taken
     }
 
     /// An attempt that has just failed is repeated after its pause; anything else at once.
-    async fn publish_when_due(&self, record: &SectorRecord, stage: Stage, not_before: Option<Timestamp>) {
+    async fn publish_when_due(&self, record: &SectorRecord, stage: Stage, not_before: Option<Timestamp>) -> bool {
         let wait_ms = not_before.map_or(0, |due| due.ms_since(self.inner.registry.now()));
         if wait_ms == 0 {
-            self.publish(record, stage).await;
-            return;
+            return self.publish(record, stage).await.is_some();
+        }
+        if Duration::from_millis(wait_ms) > SLEEP_MAX {
+            return true;
         }
         let driver = self.clone();
         let id = record.id;
@@ -164,6 +193,7 @@ impl Driver {
             }
             .instrument(span),
         );
+        true
     }
 
     /// Publishes a stage that is still wanted; whether an older pointer was in its place.
@@ -179,6 +209,7 @@ impl Driver {
         };
         match self.inner.nats.publish_task(&subject, &task).await {
             Ok(published) => {
+                host::failpoint!("coordinator.driver.pointer_published");
                 tracing::debug!(sector = %record.id, %stage, ?published, "task");
                 Some(published)
             }
@@ -189,16 +220,21 @@ impl Driver {
         }
     }
 
-    async fn publish_event(&self, record: &SectorRecord, what: &str) {
+    /// Writes the record's last transition into the audit.
+    pub(crate) async fn publish_event(&self, record: &SectorRecord) {
         let event = SectorEvent {
             sector: record.id,
             seq: record.seq,
             at: self.inner.registry.now(),
             state: record.state.name().to_owned(),
-            what: what.to_owned(),
+            what: record.what.clone(),
         };
         if let Err(error) = self.inner.nats.publish_event(&event).await {
-            tracing::warn!(sector = %record.id, seq = record.seq, "publish event: {error}");
+            tracing::warn!(sector = %record.id, seq = record.seq, "publish event, the reconciler will: {error}");
         }
     }
+}
+
+const fn offer(record: &SectorRecord, kind: Kind) -> Offer {
+    Offer { sector: record.id, kind, since: record.entered_at }
 }

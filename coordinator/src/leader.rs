@@ -7,10 +7,11 @@ use chain::{ChainApi, policy::NetworkPolicy};
 use host::{clock::Clock, tasks::Tasks};
 use prover::Verifier;
 use streams::{lease::Lease, nats::Nats};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    aside::Aside,
     backup::Backups,
     config::Config,
     control::Control,
@@ -25,7 +26,10 @@ use crate::{
     registry::Registry,
     results::Results,
     sector::Rules,
+    status::Status,
+    stores::LostStores,
     submission::Submission,
+    succession::Successions,
     tickets::Tickets,
     unsealing::Unsealing,
     verify::Judge,
@@ -33,10 +37,10 @@ use crate::{
 
 /// The lease's key.
 pub(crate) const LEASE: &str = "coordinator";
-/// A leader that died is replaced after this.
-pub(crate) const LEASE_TTL: Duration = Duration::from_secs(15);
-/// How often it is renewed, and how often a standby looks.
-const LEASE_LOOK: Duration = Duration::from_secs(3);
+/// How often a standby looks whether the lease is free.
+const LEASE_LOOK: Duration = Duration::from_secs(1);
+/// A lease is renewed so often in its time that one answer may be lost.
+const RENEWALS: u32 = 4;
 /// How long the tasks of a leader may take to end when it stops to lead.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
@@ -57,6 +61,8 @@ pub(crate) struct Leader {
     pub(crate) verifier: Arc<dyn Verifier>,
     /// The data folder.
     pub(crate) data: PathBuf,
+    pub(crate) status: Arc<Status>,
+    pub(crate) aside: Aside,
 }
 
 impl Leader {
@@ -70,7 +76,7 @@ impl Leader {
                 pause(LEASE_LOOK, &cancel).await;
                 continue;
             }
-            match Lease::try_take(&self.nats, LEASE, &self.holder, LEASE_TTL).await {
+            match Lease::try_take(&self.nats, LEASE, &self.holder, self.config.lease.ttl).await {
                 Ok(Some(lease)) => {
                     told = false;
                     match self.lead(Arc::new(lease), &cancel).await {
@@ -115,6 +121,8 @@ impl Leader {
 
     async fn lead(&self, lease: Arc<Lease>, cancel: &CancellationToken) -> anyhow::Result<()> {
         tracing::info!("leading");
+        self.status.leads(true);
+        host::failpoint!("coordinator.leader.lease_taken");
         let tasks = Tasks::new().drain_limit(DRAIN_MAX);
         let started = self.start(&tasks, &lease).await;
         let lost = async {
@@ -122,11 +130,12 @@ impl Leader {
                 return;
             }
             tokio::select! {
-                () = until_lost(&lease) => tracing::warn!("the lease is lost: another coordinator may lead"),
+                () = until_lost(&lease, self.config.lease.ttl) => tracing::warn!("the lease is lost: another coordinator may lead"),
                 () = cancel.cancelled() => {}
             }
         };
         let ended = tasks.run_until(lost).await;
+        self.status.leads(false);
         if let Err(error) = lease.release().await {
             tracing::debug!("release the lease: {error}");
         }
@@ -140,12 +149,14 @@ impl Leader {
         for sender in self.miners.senders() {
             sender.take_over().await?;
         }
+        host::failpoint!("coordinator.leader.outbox_taken_over");
         let rules = Rules { attempts_max: self.config.sector.attempts_max };
         let registry = Registry::open(&self.nats, rules, Arc::clone(&self.clock)).await?;
         let (offers, offers_rx) = mpsc::channel(NOTES_MAX);
         let (follows, follows_rx) = mpsc::channel(NOTES_MAX);
         let (seeds, seeds_rx) = mpsc::channel(NOTES_MAX);
-        let notes = Notes { offers, follows, seeds };
+        let (successions, successions_rx) = mpsc::channel(NOTES_MAX);
+        let notes = Notes { offers, follows, seeds, successions };
         let driver = Driver::new(self.nats.clone(), registry.clone(), notes, tasks.clone()).await?;
         let judge = Judge::new(Arc::clone(&self.verifier));
         let carrier = Arc::new(Carrier {
@@ -160,6 +171,9 @@ impl Leader {
         let tickets = Tickets { driver: driver.clone(), chain: Arc::clone(&self.chain), policy: self.policy.clone() };
         let memory = Arc::clone(&self.lives.memory);
         let numbers = Numbers::open(&self.nats, Arc::clone(&self.chain), memory).await?;
+        let stores = LostStores::open(&self.nats).await?;
+        let successions = Successions { driver: driver.clone(), numbers: numbers.clone(), wanted: successions_rx };
+        tasks.spawn("successions", successions.run(tasks.token()));
         let submission = Submission { driver: driver.clone(), numbers, miners: Arc::clone(&self.miners), incarnation };
         tasks.spawn("life of the queue", self.lives.clone().keep(incarnation, tasks.token()));
         let unsealing = Unsealing {
@@ -176,8 +190,10 @@ impl Leader {
         if let Some(backups) = Backups::of(&self.nats, &self.config.backup, &self.data, &self.lives) {
             tasks.spawn("backups", backups.run(tasks.token()));
         }
-        let results = Results::open(&self.nats, driver.clone(), judge, Arc::clone(&self.unseals)).await?;
+        let (unseals, aside) = (Arc::clone(&self.unseals), self.aside.clone());
+        let results = Results::open(&self.nats, driver.clone(), judge, unseals, stores.clone(), aside).await?;
         tasks.spawn("results", results.run(tasks.token()));
+        let wake = Arc::new(Notify::new());
         let reconciler = Reconciler {
             nats: self.nats.clone(),
             driver: driver.clone(),
@@ -185,6 +201,11 @@ impl Leader {
             policy: self.policy.clone(),
             head: self.head.clone(),
             interval: self.config.reconcile_interval,
+            chain: Arc::clone(&self.chain),
+            stores: stores.clone(),
+            host_lost_after: self.config.sector.host_lost_after,
+            status: Arc::clone(&self.status),
+            wake: Arc::clone(&wake),
         };
         tasks.spawn("reconciler", reconciler.run(tasks.token()));
         let control = Control {
@@ -197,6 +218,8 @@ impl Leader {
             head: self.head.clone(),
             network: self.network.clone(),
             base: self.base.clone(),
+            stores,
+            reconcile: wake,
         };
         tasks.spawn("control", control.run(self.nats.clone(), tasks.clone(), tasks.token()));
         Ok(())
@@ -204,13 +227,17 @@ impl Leader {
 }
 
 /// Renews the lease until it is lost. One renewal that fails is not the end: the lease outlives several.
-pub(crate) async fn until_lost(lease: &Lease) {
+///
+/// No renewal is waited for longer than the lease is ours by our own clock: a server that does not answer must not keep
+/// us believing.
+pub(crate) async fn until_lost(lease: &Lease, ttl: Duration) {
+    let every = ttl / RENEWALS;
     while lease.is_held() {
-        tokio::time::sleep(LEASE_LOOK).await;
-        match lease.renew().await {
-            Ok(true) => {}
-            Ok(false) => return,
-            Err(error) => tracing::warn!("renew the lease: {}", host::exit::chain(&error)),
+        tokio::time::sleep(every.min(lease.left())).await;
+        match tokio::time::timeout(lease.left(), lease.renew()).await {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) | Err(_) => return,
+            Ok(Err(error)) => tracing::warn!("renew the lease: {}", host::exit::chain(&error)),
         }
     }
 }

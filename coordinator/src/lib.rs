@@ -6,11 +6,12 @@
 //! wire up, talk to people   main  cli  config  app  leader  command/  view/  dev/
 //! outlive the queue         memory  incarnation  rebuild/  backup/
 //! do I/O                    registry  driver  results  verify  reconciler  numbers  tickets  submission  unsealing
-//!                           onchain/  head  miners  miner_create  control  pieces/
-//! decide                    sector/  batch  packing
+//!                           succession  stores  aside  onchain/  head  miners  miner_create  control  pieces/
+//! decide                    sector/  why/  fence  status  batch  packing
 //! ```
 
 mod app;
+mod aside;
 mod backup;
 mod batch;
 mod cli;
@@ -19,6 +20,7 @@ mod config;
 mod control;
 mod dev;
 mod driver;
+mod fence;
 mod head;
 mod incarnation;
 mod leader;
@@ -34,7 +36,10 @@ mod reconciler;
 mod registry;
 mod results;
 mod sector;
+mod status;
+mod stores;
 mod submission;
+mod succession;
 mod tickets;
 #[cfg(test)]
 mod trial;

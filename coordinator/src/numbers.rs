@@ -4,17 +4,21 @@
 //! was not, cannot give the same number; and the miner actor is asked whether it knows the number already. The data
 //! folder remembers a number before it is given, so that a queue that was lost cannot have one given again.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
 use chain::ChainApi;
 use host::failpoint;
 use streams::{
     error::QueueError,
     id::{MinerId, SectorId, SectorNumber, Timestamp},
-    kv::{Bucket, BucketName, CasError},
+    kv::{Bucket, BucketName, CasError, Scanned},
     nats::Nats,
     records::NumberGiven,
 };
+use tokio::sync::Mutex;
 
 use crate::memory::{MemoryError, MemoryFile};
 
@@ -40,6 +44,9 @@ pub(crate) struct Numbers {
     given: Bucket<NumberGiven>,
     chain: Arc<dyn ChainApi>,
     memory: Arc<MemoryFile>,
+    /// Where to go on, by miner: only a start, since what is given decides. Held while numbers are given, so that two
+    /// submissions do not race for each.
+    next: Arc<Mutex<BTreeMap<MinerId, u64>>>,
 }
 
 impl Numbers {
@@ -48,20 +55,24 @@ impl Numbers {
         chain: Arc<dyn ChainApi>,
         memory: Arc<MemoryFile>,
     ) -> Result<Self, QueueError> {
-        Ok(Self { given: Bucket::open(nats, BucketName::Numbers).await?, chain, memory })
+        Ok(Self { given: Bucket::open(nats, BucketName::Numbers).await?, chain, memory, next: Arc::default() })
     }
 
     /// Gives `count` new numbers of a miner, ascending.
     pub(crate) async fn give(&self, miner: MinerId, count: usize, at: Timestamp) -> Result<Vec<SectorId>, NumberError> {
-        let mut next = self.highest(miner).await?.map_or(1, |highest| highest.saturating_add(1));
+        let mut known = self.next.lock().await;
+        let next = match known.entry(miner) {
+            Entry::Occupied(found) => found.into_mut(),
+            Entry::Vacant(new) => new.insert(self.highest(miner).await?.map_or(1, |highest| highest.saturating_add(1))),
+        };
         let mut given = Vec::with_capacity(count);
         let mut taken: u32 = 0;
         while given.len() < count {
             if taken > TAKEN_MAX {
                 return Err(NumberError::Exhausted(miner));
             }
-            let id = SectorId { miner, number: SectorNumber(next) };
-            next = next.saturating_add(1);
+            let id = SectorId { miner, number: SectorNumber(*next) };
+            *next = next.saturating_add(1);
             if self.chain.sector_allocated(miner, id.number, &Vec::new()).await? {
                 taken += 1;
                 continue;
@@ -70,8 +81,8 @@ impl Numbers {
             failpoint!("coordinator.numbers.remembered");
             match self.given.create(&id.key(), &NumberGiven { at }).await {
                 Ok(_) => {
-                    given.push(id);
                     failpoint!("coordinator.numbers.given");
+                    given.push(id);
                 }
                 Err(CasError::Lost { .. }) => taken += 1,
                 Err(CasError::Queue(error)) => return Err(error.into()),
@@ -81,7 +92,16 @@ impl Numbers {
     }
 
     async fn highest(&self, miner: MinerId) -> Result<Option<u64>, QueueError> {
-        let keys = self.given.keys(&format!("{miner}.*")).await?;
-        Ok(keys.iter().filter_map(|key| SectorId::from_key(key).ok()).map(|id| id.number.0).max())
+        let mut highest = None;
+        let mut scan = self.given.each(&format!("{miner}.*")).await?;
+        while let Some(scanned) = scan.next().await? {
+            // A key is taken, whatever is under it.
+            let key = match scanned {
+                Scanned::Entry(entry) => entry.key,
+                Scanned::Unreadable { key, .. } => key,
+            };
+            highest = highest.max(SectorId::from_key(&key).ok().map(|id| id.number.0));
+        }
+        Ok(highest)
     }
 }

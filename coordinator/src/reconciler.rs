@@ -1,163 +1,229 @@
 //! Finds what was lost on the way, without being told.
 //!
-//! A pass takes no input: it reads every record and does again what the record wants. A pointer that is already in the
-//! queue is refused there, an offer that is already known is ignored, so doing too much costs little. It acts only when
-//! the results that were there at its start are settled, since such a result may be all that a sector waits for.
+//! A pass takes no input: it reads every record, one after another, and does again what the record wants. A pointer that
+//! is already in the queue is refused there, an offer that is already known is ignored, so doing too much costs little.
+//! A sector about which a result waits is left alone until that is settled, since it may be all that the sector waits for.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+mod audit;
+mod by_time;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context as _;
-use chain::policy::NetworkPolicy;
+use chain::{ChainApi, policy::NetworkPolicy};
 use streams::{
+    error::QueueError,
+    id::{SectorId, StoreId, Timestamp},
+    kv::{Entry, Scanned},
+    lost::LostStore,
     nats::Nats,
-    pull::Intake,
     report,
-    sector::{MessageRef, SectorRecord, SectorState},
+    sector::SectorRecord,
     subject::TaskSubject,
 };
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
+use self::audit::Audit;
 use crate::{
-    driver::Driver,
+    driver::{Driver, Pace},
     head::Head,
     miners::Miners,
     sector::{
-        Action, Event, wants,
+        Action, wants,
         wants::{is_at_rest, pointer},
     },
-    tickets::{is_too_old, pending_ticket},
+    status::{Status, Tally},
+    stores::LostStores,
 };
-
-/// How long a pass waits for results to be settled before it gives up until the next one.
-const DRAIN_MAX: Duration = Duration::from_secs(30);
-const DRAIN_LOOK: Duration = Duration::from_millis(50);
-/// A message joined so recently may still be on its way into the outbox, in a coordinator that lost its lease.
-const OUTBOX_GRACE_MS: u64 = 60_000;
 
 /// The pass and what it reads.
 pub(crate) struct Reconciler {
     pub(crate) nats: Nats,
     pub(crate) driver: Driver,
+    pub(crate) chain: Arc<dyn ChainApi>,
     pub(crate) miners: Arc<Miners>,
     pub(crate) policy: NetworkPolicy,
     pub(crate) head: Head,
     pub(crate) interval: Duration,
+    pub(crate) stores: LostStores,
+    /// A local store that is silent for so long is given up without a person.
+    pub(crate) host_lost_after: Option<Duration>,
+    pub(crate) status: Arc<Status>,
+    /// Says "look now" and nothing else.
+    pub(crate) wake: Arc<Notify>,
+}
+
+/// What was true when a pass began. Pointers are read first, then results, then records: a task that is finished in
+/// between is seen by its pointer, by its result, or by what it made of the record.
+struct Seen {
+    queued: HashSet<TaskSubject>,
+    unsettled: HashSet<SectorId>,
+    lost: BTreeMap<StoreId, LostStore>,
+}
+
+/// What came of one record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// Everything it wants is under way, waits, or is parked.
+    InOrder,
+    /// So many pointers were missing and are there again.
+    Mended(usize),
+    /// Something it wants could not be done.
+    Orphan,
 }
 
 impl Reconciler {
     /// A pass at once, then one every interval.
     pub(crate) async fn run(self, cancel: CancellationToken) -> anyhow::Result<()> {
-        let intake = Intake::results(&self.nats).await?;
+        let mut audit = Audit::new(self.nats.clone(), self.driver.clone());
+        let mut unreadable = BTreeSet::new();
         loop {
-            match self.pass(&intake, &cancel).await {
-                Ok(0) => {}
-                Ok(mended) => tracing::info!(mended, "reconciled"),
+            let started = Instant::now();
+            let passed = tokio::select! {
+                passed = self.pass(&mut audit, &mut unreadable) => passed,
+                () = cancel.cancelled() => return Ok(()),
+            };
+            match passed {
+                Ok((tally, mended)) => {
+                    if mended > 0 {
+                        tracing::info!(mended, "reconciled");
+                    }
+                    if tally.orphans > 0 {
+                        tracing::warn!(
+                            orphans = tally.orphans,
+                            "sectors that nothing moves: the next pass tries again"
+                        );
+                    }
+                    self.status.passed(tally, self.driver.registry().now(), started.elapsed());
+                    host::failpoint!("coordinator.reconciler.passed");
+                    tokio::select! {
+                        mended = audit.mend() => if mended > 0 { tracing::info!(mended, "lost events are written again") },
+                        () = cancel.cancelled() => return Ok(()),
+                    }
+                }
                 Err(error) => tracing::warn!("reconcile, the next pass will: {error:#}"),
             }
             tokio::select! {
                 () = tokio::time::sleep(self.interval) => {}
+                () = self.wake.notified() => {}
                 () = cancel.cancelled() => return Ok(()),
             }
         }
     }
 
-    /// Returns how many pointers were missing.
-    async fn pass(&self, intake: &Intake, cancel: &CancellationToken) -> anyhow::Result<usize> {
-        if !drained(intake, cancel).await? {
-            return Ok(0);
-        }
-        // Pointers first: one that is taken and finished between the two reads shows up as missing, is published once
-        // more and refused by the record; the other order could overlook one.
-        let queued: HashSet<TaskSubject> =
-            report::task_pointers(&self.nats).await.context("read open pointers")?.into_iter().collect();
-        let records = self.driver.registry().all(None).await.context("read sectors")?;
+    /// Returns what there is, and how many pointers were missing.
+    async fn pass(&self, audit: &mut Audit, unreadable: &mut BTreeSet<String>) -> anyhow::Result<(Tally, usize)> {
+        self.give_up_silent_stores().await;
+        let seen = self.look_around().await?;
+        host::failpoint!("coordinator.reconciler.looked_around");
+        let mut scan = self.driver.registry().scan().await.context("read sectors")?;
+        let mut tally = Tally::default();
         let mut mended = 0;
-        for record in records.iter().filter(|record| !is_at_rest(&record.state)) {
-            if self.is_moved_on(record).await {
-                continue;
-            }
-            let missing: Vec<Action> =
-                wants(record).into_iter().filter(|action| is_missing(record, action, &queued)).collect();
-            mended += missing.iter().filter(|action| matches!(action, Action::Publish { .. })).count();
-            self.driver.carry_out(record, &missing).await;
-        }
-        Ok(mended)
-    }
-
-    /// Tells the sector what became true by time alone. Whether it did.
-    async fn is_moved_on(&self, record: &SectorRecord) -> bool {
-        let head = self.head.borrow().as_ref().map(|head| head.epoch);
-        let event = match (pending_ticket(&record.state), head) {
-            (Some(ticket), Some(head)) if is_too_old(&self.policy, ticket.epoch, head) => {
-                Some(Event::TicketExpired { head })
-            }
-            _ => self.never_sent(record).await,
-        };
-        let Some(event) = event else { return false };
-        if let Err(error) = self.driver.tell(record.id, event).await {
-            tracing::warn!(sector = %record.id, "{}", host::exit::chain(&error));
-        }
-        true
-    }
-
-    async fn never_sent(&self, record: &SectorRecord) -> Option<Event> {
-        let (SectorState::PreCommitSent { message, .. } | SectorState::ProveCommitSent { message, .. }) = &record.state
-        else {
-            return None;
-        };
-        if self.driver.registry().now().ms_since(record.entered_at) < OUTBOX_GRACE_MS {
-            return None;
-        }
-        self.is_absent(record, message).await.then(|| Event::NeverSent { message: message.clone() })
-    }
-
-    async fn is_absent(&self, record: &SectorRecord, message: &MessageRef) -> bool {
-        let Some(sender) = self.miners.sender_named(&message.sender) else {
-            tracing::error!(sector = %record.id, sender = message.sender, "it joined a message of a sender that is not configured any more");
-            return false;
-        };
-        match sender.entry(message).await {
-            Ok(Some(entry)) => !entry.sectors.contains(&record.id.number) || entry.miner != record.id.miner,
-            Ok(None) => true,
-            Err(error) => {
-                tracing::warn!(sector = %record.id, "read the outbox: {}", host::exit::chain(&error));
-                false
+        let mut bad = BTreeSet::new();
+        while let Some(scanned) = scan.next().await.context("read sectors")? {
+            match scanned {
+                Scanned::Unreadable { key, error } => {
+                    report_once(&key, &error, unreadable);
+                    tally.unreadable.push(key.clone());
+                    tally.orphans += 1;
+                    bad.insert(key);
+                }
+                Scanned::Entry(entry) => {
+                    audit.note(&entry);
+                    let Entry { value: record, .. } = entry;
+                    tally.count(&record.state);
+                    match self.look_at(&record, &seen).await {
+                        Found::InOrder => {}
+                        Found::Mended(pointers) => mended += pointers,
+                        Found::Orphan => tally.orphans += 1,
+                    }
+                }
             }
         }
+        *unreadable = bad;
+        Ok((tally, mended))
+    }
+
+    async fn look_around(&self) -> anyhow::Result<Seen> {
+        let queued = report::task_pointers(&self.nats).await.context("read open pointers")?.into_iter().collect();
+        let results = report::open_results(&self.nats).await.context("read the results that wait")?;
+        let unsettled = results.into_iter().map(|result| result.sector).collect();
+        // A mark that cannot be read must not keep the other sectors waiting.
+        let lost = self.stores.all().await.unwrap_or_else(|error| {
+            tracing::error!("read which stores are lost: {}", host::exit::chain(&error));
+            BTreeMap::new()
+        });
+        Ok(Seen { queued, unsettled, lost })
+    }
+
+    async fn look_at(&self, record: &SectorRecord, seen: &Seen) -> Found {
+        if seen.unsettled.contains(&record.id) {
+            return Found::InOrder;
+        }
+        match self.due_by_time(record, seen).await {
+            Some(true) => return Found::InOrder,
+            Some(false) => return Found::Orphan,
+            None => {}
+        }
+        if is_at_rest(&record.state) {
+            return Found::InOrder;
+        }
+        let wanted = wants(record);
+        let is_idle = wanted.is_empty();
+        let missing: Vec<Action> = wanted.into_iter().filter(|a| is_missing(record, a, &seen.queued)).collect();
+        let now = self.driver.registry().now();
+        let pointers = missing.iter().filter(|action| is_due(action, now)).count();
+        let done = self.driver.carry_out(record, &missing, Pace::Wait).await;
+        host::failpoint!("coordinator.reconciler.record_mended");
+        match (done && !is_idle, pointers) {
+            (false, _) => Found::Orphan,
+            (true, 0) => Found::InOrder,
+            (true, pointers) => Found::Mended(pointers),
+        }
+    }
+
+    async fn give_up_silent_stores(&self) {
+        let Some(limit) = self.host_lost_after else { return };
+        let now = self.driver.registry().now();
+        let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        let silent = match self.stores.silent(now, limit_ms).await {
+            Ok(silent) => silent,
+            Err(error) => return tracing::warn!("read the stores: {}", host::exit::chain(&error)),
+        };
+        for store in silent {
+            let because = format!("silent for {}", humantime::format_duration(limit));
+            match self.stores.give_up(store.store, now, because.clone()).await {
+                Ok(true) => tracing::error!(store = %store.store, place = %store.place, "given up as lost: {because}"),
+                Ok(false) => {}
+                Err(error) => tracing::warn!(store = %store.store, "give it up: {}", host::exit::chain(&error)),
+            }
+        }
+    }
+}
+
+fn report_once(key: &str, error: &QueueError, known: &BTreeSet<String>) {
+    if !known.contains(key) {
+        tracing::error!(key, "a sector's record cannot be read, and nothing moves it: {}", host::exit::chain(error));
     }
 }
 
 fn is_missing(record: &SectorRecord, action: &Action, queued: &HashSet<TaskSubject>) -> bool {
     match action {
-        Action::Publish { stage, .. } => pointer(record, *stage).is_some_and(|(subject, _)| !queued.contains(&subject)),
+        Action::Publish { stage, .. } => pointer(record, *stage).is_none_or(|(subject, _)| !queued.contains(&subject)),
         Action::OfferPreCommit
         | Action::OfferProveCommit
         | Action::Follow { .. }
         | Action::AwaitSeed { .. }
+        | Action::Succeed
         | Action::DropArtifact(_) => true,
     }
 }
 
-/// Waits until every result that is there now is settled.
-async fn drained(intake: &Intake, cancel: &CancellationToken) -> anyhow::Result<bool> {
-    let wanted = intake.backlog().await.context("read the backlog of results")?.last_sequence;
-    let until = tokio::time::Instant::now() + DRAIN_MAX;
-    loop {
-        let backlog = intake.backlog().await.context("read the backlog of results")?;
-        if backlog.is_drained_to(wanted) {
-            return Ok(true);
-        }
-        if tokio::time::Instant::now() >= until {
-            tracing::warn!(
-                pending = backlog.pending,
-                unacked = backlog.unacked,
-                "results are not settled: nothing is reconciled now"
-            );
-            return Ok(false);
-        }
-        tokio::select! {
-            () = tokio::time::sleep(DRAIN_LOOK) => {}
-            () = cancel.cancelled() => return Ok(false),
-        }
-    }
+fn is_due(action: &Action, now: Timestamp) -> bool {
+    matches!(action, Action::Publish { not_before, .. } if not_before.is_none_or(|due| due <= now))
 }

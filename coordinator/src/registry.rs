@@ -5,8 +5,8 @@ use std::sync::Arc;
 use host::clock::Clock;
 use streams::{
     error::QueueError,
-    id::{MinerId, SectorId, Timestamp},
-    kv::{Bucket, BucketName, CasError},
+    id::{SectorId, Timestamp},
+    kv::{Bucket, BucketName, CasError, Scan},
     nats::Nats,
     sector::SectorRecord,
 };
@@ -59,15 +59,21 @@ impl Registry {
         Ok(self.sectors.get(&id.key()).await?.ok_or(RegistryError::Unknown(id))?.value)
     }
 
-    /// Reads all sectors, or those of one miner.
-    pub(crate) async fn all(&self, miner: Option<MinerId>) -> Result<Vec<SectorRecord>, QueueError> {
-        let filter = miner.map_or_else(|| ">".to_owned(), |miner| format!("{miner}.*"));
-        Ok(self.sectors.entries(&filter).await?.into_iter().map(|entry| entry.value).collect())
+    /// Reads all sectors, one after another.
+    pub(crate) async fn scan(&self) -> Result<Scan<SectorRecord>, QueueError> {
+        self.sectors.each(">").await
     }
 
     /// Writes a sector that does not exist yet.
     pub(crate) async fn create(&self, record: &SectorRecord) -> Result<(), CasError> {
-        self.sectors.create(&record.id.key(), record).await.map(|_| ())
+        self.sectors.create(&record.id.key(), record).await?;
+        host::failpoint!("coordinator.registry.created");
+        Ok(())
+    }
+
+    /// Whether an event would count for this record.
+    pub(crate) fn would_move(&self, record: &SectorRecord, event: &Event) -> bool {
+        step(record.clone(), event.clone(), self.rules, self.now()).is_ok()
     }
 
     /// Lets an event count, if it does. The record is read again whenever another writer was faster.
@@ -84,7 +90,10 @@ impl Registry {
                 Err(refused) => return Ok(Applied::Refused(refused)),
             };
             match self.sectors.update(&id.key(), &step.next, entry.revision).await {
-                Ok(_) => return Ok(Applied::Moved(step)),
+                Ok(_) => {
+                    host::failpoint!("coordinator.registry.written");
+                    return Ok(Applied::Moved(step));
+                }
                 Err(CasError::Lost { .. }) => attempted = Some(step),
                 Err(CasError::Queue(error)) => return Err(error.into()),
             }

@@ -6,7 +6,7 @@ use streams::{
     control::{SubmitRequest, Submitted},
     id::{Incarnation, MinerId},
     kv::CasError,
-    sector::{Piece, SectorRecord, SectorState},
+    sector::{Piece, SectorRecord},
 };
 
 use crate::{
@@ -80,19 +80,8 @@ impl Submission {
         let ids = self.numbers.give(miner.id, contents.len(), now).await?;
         let mut sectors = Vec::with_capacity(ids.len());
         for (id, pieces) in ids.into_iter().zip(contents) {
-            let record = SectorRecord {
-                id,
-                incarnation: self.incarnation,
-                proof: miner.proof,
-                pieces,
-                submitted_at: now,
-                state: SectorState::Allocated {},
-                entered_at: now,
-                seq: 0,
-                errors: Vec::new(),
-                story: Vec::new(),
-                messages: Vec::new(),
-            };
+            let mut record = SectorRecord::new(id, self.incarnation, miner.proof, pieces, now);
+            "submitted".clone_into(&mut record.what);
             self.driver.registry().create(&record).await?;
             tracing::info!(sector = %id, pieces = record.pieces.len(), "submitted");
             self.driver.begin(&record).await;

@@ -46,18 +46,25 @@ impl Tickets {
         for _ in 0..LOOKS_MAX {
             let record = self.driver.registry().get(sector).await?;
             state = record.state.name();
-            match record.state {
-                SectorState::Ticketed { ticket, .. } => {
+            match (record.state.of_files(), promised(&record.state)) {
+                // The chain has the ticket of a sector that is sealed again, however old it is.
+                (SectorState::Ticketed { ticket, .. }, Some(_)) => return Ok(*ticket),
+                (SectorState::TreeDDone { .. }, Some(ticket)) => {
+                    self.driver.tell(sector, Event::TicketDrawn { ticket }).await?;
+                }
+                (SectorState::Ticketed { ticket, .. }, None) => {
                     let head = self.chain.head().await?.height;
                     if is_too_old(&self.policy, ticket.epoch, head) {
                         self.driver.tell(sector, Event::TicketExpired { head }).await?;
                         return Err(TicketError::TooOld(sector));
                     }
-                    return Ok(ticket);
+                    return Ok(*ticket);
                 }
-                SectorState::TreeDDone { .. } => {
+                (SectorState::TreeDDone { .. }, None) => {
                     let ticket = self.draw(&record).await?;
+                    host::failpoint!("coordinator.tickets.drawn");
                     self.driver.tell(sector, Event::TicketDrawn { ticket }).await?;
+                    host::failpoint!("coordinator.tickets.recorded");
                 }
                 _ => break,
             }
@@ -79,6 +86,14 @@ impl Tickets {
 pub(crate) fn is_too_old(policy: &NetworkPolicy, ticket: Epoch, head: Epoch) -> bool {
     let margin = policy.ticket_age_max / 16;
     head.saturating_sub(ticket) > policy.ticket_age_max.saturating_sub(margin)
+}
+
+/// The ticket that a replica is made again with.
+fn promised(state: &SectorState) -> Option<Drawn> {
+    match state {
+        SectorState::Resealing { chain, .. } => chain.sealed().map(|sealed| sealed.ticket),
+        _ => None,
+    }
 }
 
 /// The ticket that a pre-commit of this sector would use, once there is one and as long as none is on its way.

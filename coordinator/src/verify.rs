@@ -80,8 +80,8 @@ impl Judge {
 /// What a PoRep of this sector has to prove, once its seed is known.
 pub(crate) fn statement(record: &SectorRecord) -> Option<SealStatement> {
     let state = match &record.state {
-        SectorState::Parked { was, .. } => was.as_ref(),
-        state => state,
+        SectorState::Parked { was, .. } => was.of_chain(),
+        state => state.of_chain(),
     };
     let (SectorState::SeedReady { sealed, seed, .. }
     | SectorState::C1Done { sealed, seed, .. }

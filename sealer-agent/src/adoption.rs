@@ -203,3 +203,61 @@ impl Orphans {
         self.seen.retain(|path, _| paths.contains(path));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use host::durable;
+    use streams::stage::Stage;
+
+    use super::*;
+    use crate::{job_dir::Owner, sample};
+
+    /// A job whose agent is dead, with the result of its prover or without.
+    fn orphan(home: &std::path::Path, stage: Stage, has_result: bool) -> Found {
+        let dir = AgentDir::new(home, &"a".parse().unwrap());
+        dir.create().unwrap();
+        let order = sample::order(stage);
+        let process = ProcessId { pid: u32::MAX, ..ProcessId::current().unwrap() };
+        let agent = "a".parse().unwrap();
+        let owner = Owner { agent, process, what: order.shown(), attempt: 1, started_at: Timestamp(1) };
+        let id = uuid::Uuid::new_v4();
+        let path = dir.new_job(id, &owner, &order).unwrap().path().to_owned();
+        if has_result {
+            durable::write(&path.join(prover::job::RESULT), b"{}").unwrap();
+        }
+        job_dir::find(home).unwrap().into_iter().find(|found| found.path == path).unwrap()
+    }
+
+    #[test]
+    fn work_worth_going_on_with_is_left_alone_for_a_while() {
+        let home = tempfile::tempdir().unwrap();
+        let (mut orphans, start) = (Orphans::default(), Instant::now());
+        let patience = Duration::from_secs(180);
+        let done = orphan(home.path(), Stage::Pc1, true);
+        assert!(orphans.may_wait(&done, patience, start));
+        assert!(orphans.may_wait(&done, patience, start + patience / 2));
+        assert!(!orphans.may_wait(&done, patience, start + patience));
+        // One that was taken over meanwhile, and is an orphan again, has all its time again.
+        orphans.keep_only(&[]);
+        assert!(orphans.may_wait(&done, patience, start + patience));
+        for (stage, has_result) in [(Stage::Pc1, false), (Stage::Unseal, true), (Stage::Persist, true)] {
+            assert!(!orphans.may_wait(&orphan(home.path(), stage, has_result), patience, start), "{stage}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_worth_it_is_taken_over() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = AgentDir::new(home.path(), &"b".parse().unwrap());
+        let me = ProcessId::current().unwrap();
+        let taken = |found: &Found| take_over(&dir, &me, found).unwrap();
+        assert!(taken(&orphan(home.path(), Stage::Pc1, false)).is_none());
+        assert!(taken(&orphan(home.path(), Stage::Unseal, true)).is_none());
+        let done = orphan(home.path(), Stage::Pc1, true);
+        let adopted = taken(&done).expect("its prover has a result");
+        assert_eq!(adopted.claim().map(|claim| claim.fence), Some(7));
+        assert!(taken(&done).is_none(), "two have it");
+    }
+}

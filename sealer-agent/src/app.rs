@@ -173,7 +173,8 @@ async fn runner(nats: &Nats, config: &Config, plan: &Plan, queue: &Queue, of_run
         running: Running::default(),
         dir: plan.dir.clone(),
         process,
-        limits: plan.slots.keys().map(|class| (*class, config.time_limit(*class))).collect(),
+        // Of every class: a job of an earlier run may be of one that is not served any more.
+        limits: Class::ALL.into_iter().map(|class| (class, config.time_limit(class))).collect(),
         said: Said::default(),
         ack_wait: queue.ack_wait(),
         stop,

@@ -1,19 +1,12 @@
 //! Whose a job is, and who may take it.
 
-use streams::{
-    id::{Incarnation, MinerId, SectorId, SectorNumber},
-    message::{ClaimRef, Task},
-    stage::{Class, Stage},
-};
+use streams::stage::Stage;
 
 use super::*;
+use crate::sample;
 
 fn order() -> Order {
-    let sector = SectorId { miner: MinerId(1000), number: SectorNumber(1) };
-    let claim = ClaimRef { attempt: 1, fence: 7, generation: 1, incarnation: Incarnation::FIRST };
-    let task = Task { sector, stage: Stage::C2, unseal: None };
-    let subject = "seal.c2-gpu.any.f01000.1.c2".to_owned();
-    Order { subject, class: Class::C2Gpu, what: Ordered::Sector { task, claim } }
+    sample::order(Stage::C2)
 }
 
 fn owner(process: ProcessId) -> Owner {

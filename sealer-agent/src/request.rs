@@ -35,7 +35,7 @@ pub(crate) enum Due {
 /// Whether `stage` is what the record waits for, here.
 pub(crate) fn due(stage: Stage, record: &SectorRecord, here: &Place) -> Due {
     let elsewhere = record.state.placement().is_some_and(|at| at.place != *here);
-    let Some(reached) = rank(&record.state) else { return Due::MovedOn };
+    let Some(reached) = rank(record.state.of_files()) else { return Due::MovedOn };
     let (from, to) = window(stage);
     if reached < from {
         return Due::NotYet;
@@ -130,7 +130,10 @@ const fn rank(state: &SectorState) -> Option<u8> {
         SectorState::C2Done { .. } => 11,
         SectorState::ProveCommitSent { .. } => 12,
         SectorState::Proving { .. } => 13,
-        SectorState::Parked { .. } | SectorState::Aborted { .. } => return None,
+        SectorState::Resealing { .. }
+        | SectorState::PreCommitExpired { .. }
+        | SectorState::Parked { .. }
+        | SectorState::Aborted { .. } => return None,
     })
 }
 
@@ -147,7 +150,7 @@ pub(crate) fn on_sector(stage: Stage, record: &SectorRecord, files: &SectorPaths
     let cache = files.cache();
     let sealed = files.sealed();
     let pc1_output = files.pc1_output();
-    let work = match (stage, &record.state) {
+    let work = match (stage, record.state.of_files()) {
         (Stage::AddPiece, SectorState::Placed { .. }) => {
             Work::AddPiece { pieces: piece_files(record, files), staged: files.staged() }
         }
@@ -199,11 +202,12 @@ pub(crate) fn unseal(record: &SectorRecord, order: &UnsealOrder, sealed: PathBuf
 
 /// What the files that a stage makes belong to.
 pub(crate) fn mark(record: &SectorRecord) -> Mark {
-    let ticket = match &record.state {
+    let files = record.state.of_files();
+    let ticket = match files {
         SectorState::Ticketed { ticket, .. } | SectorState::Pc1Done { ticket, .. } => Some(*ticket),
         state => state.sealed().map(|sealed| sealed.ticket),
     };
-    let generation = record.state.placement().map_or(1, |at| at.generation);
+    let generation = files.placement().map_or(1, |at| at.generation);
     Mark { incarnation: record.incarnation, generation, ticket }
 }
 

@@ -113,6 +113,8 @@ fn record(state: SectorState) -> SectorRecord {
         state,
         entered_at: Timestamp(1),
         seq: 1,
+        what: String::new(),
+        generations_lost: 0,
         errors: vec![],
         story: vec![],
         messages: vec![],

@@ -140,7 +140,7 @@ impl Runner {
         let (dir, ended) = match self.job_dir(&order, left, started_at) {
             Ok(dir) => {
                 let work = async |at: AtWork<'_>| stage::run(&self.tools, &at, &task, &record).await;
-                let work = self.at_work(&order, &dir, started_at, work);
+                let work = Box::pin(self.at_work(&order, &dir, started_at, work));
                 let ended = keep_alive::while_working(&mut pointer, Some(&mut tenure), ack_wait, work).await;
                 (Some(dir), ended)
             }
@@ -171,8 +171,9 @@ impl Runner {
         let result = AnyResult::Task(Box::new(result));
         let stored = self.offer(dir, result, failed, &mut pointer, Some(&mut tenure), ack_wait).await;
         // First the task: a next try of this stage has the same subject, and is refused while this one is open.
-        self.finish(pointer, stored).await;
-        tenure.let_go(LetGo::WithResult).await;
+        if self.finish(pointer, stored).await {
+            tenure.let_go(LetGo::WithResult).await;
+        }
     }
 
     /// Keeps a result, lets its directory go, and has the queue store it.
@@ -194,14 +195,17 @@ impl Runner {
         keep_alive::while_working(pointer, tenure, ack_wait, stored).await
     }
 
-    /// Settles the task of a job whose result was offered.
-    pub(crate) async fn finish(&self, pointer: Pointer, stored: anyhow::Result<Delivered>) {
+    /// Settles the task of a job whose result was offered. False when the result still waits on disk: then its claim
+    /// is better left to end by itself, so that nobody begins anew before the next run has stored it.
+    pub(crate) async fn finish(&self, pointer: Pointer, stored: anyhow::Result<Delivered>) -> bool {
         let subject = pointer.subject().to_owned();
         let last = pointer.close();
         if last.is_none() && matches!(stored, Ok(Delivered::Stored)) {
             self.offered.note(&subject, None, Instant::now());
         }
+        let waits = matches!(stored, Ok(Delivered::Left));
         settle(last, Fate::after(stored.map(Delivered::is_settled))).await;
+        !waits
     }
 
     /// The directory to work in.

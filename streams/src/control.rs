@@ -6,10 +6,11 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    id::{AgentId, Epoch, MinerId, SectorId},
+    id::{AgentId, Epoch, MinerId, SectorId, StoreId},
     message::Text,
     proof::{Drawn, SealProof},
     sector::Piece,
+    stage::Stage,
 };
 
 /// A request on `ctl.coordinator.<verb>`.
@@ -170,6 +171,9 @@ request! {
     RetryRequest {
         /// The sector.
         sector: SectorId,
+        /// The stage to begin with; where it was parked when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<Stage>,
     } "sector-retry" -> SectorNow
 }
 
@@ -189,4 +193,30 @@ request! {
 pub struct SectorNow {
     /// The state it is in.
     pub state: String,
+}
+
+request! {
+    /// A store will not come back: what was being sealed in it is sealed anew, elsewhere.
+    StoreLostRequest {
+        /// The store.
+        store: StoreId,
+        /// Why, for the audit.
+        because: String,
+    } "store-lost" -> StoreNoted
+}
+
+request! {
+    /// A store that was said to be lost is back: new sectors may be placed in it.
+    StoreFoundRequest {
+        /// The store.
+        store: StoreId,
+    } "store-found" -> StoreNoted
+}
+
+/// A store after a person's command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreNoted {
+    /// Whether the command changed anything.
+    pub changed: bool,
 }

@@ -20,9 +20,11 @@ use crate::{
 };
 
 mod cas;
+mod scan;
 mod watch;
 
 pub use cas::CasError;
+pub use scan::{Scan, Scanned};
 pub use watch::{Change, Watch};
 
 /// The buckets.

@@ -107,6 +107,12 @@ impl Lease {
         Instant::now() < self.term().ends
     }
 
+    /// How long it is still ours, by our own clock.
+    #[must_use]
+    pub fn left(&self) -> Duration {
+        self.term().ends.saturating_duration_since(Instant::now())
+    }
+
     /// Gives it back at once, so that another need not wait for its end.
     pub async fn release(&self) -> Result<(), QueueError> {
         let revision = self.term().revision;

@@ -21,6 +21,7 @@ pub mod inventory;
 pub mod kv;
 pub mod layout;
 pub mod lease;
+pub mod lost;
 pub mod message;
 pub mod nats;
 pub mod proof;

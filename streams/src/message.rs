@@ -192,6 +192,9 @@ pub enum FailureClass {
     RetryHere,
     /// Another agent should try (damocles: permanent, for this machine).
     RetryElsewhere,
+    /// The same agent, or another, but not before this time: what is missing is not the sector's fault, and costs it
+    /// no attempt. The time is kept in the record.
+    WaitUntil(Timestamp),
     /// Earlier work is wrong: go back to a stage.
     RedoFrom(Stage),
     /// The sector cannot become anything (damocles: abort).

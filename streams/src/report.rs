@@ -1,12 +1,20 @@
 //! What `nats stream report` and `nats consumer report` show, for those who do not have the NATS CLI.
 
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
 
-use async_nats::jetstream::{consumer, stream};
+use async_nats::jetstream::{consumer, message::StreamMessage, stream};
 use futures::TryStreamExt as _;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{error::QueueError, layout, nats::Nats, subject::TaskSubject};
+use crate::{
+    error::QueueError,
+    id::SectorId,
+    layout,
+    message::{SectorEvent, decode},
+    nats::Nats,
+    request::MESSAGE_NOT_FOUND,
+    subject::{BadSubject, ResultSubject, TaskSubject},
+};
 
 /// One stream, as `nats stream report` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -125,15 +133,60 @@ fn consumer_row(info: consumer::Info) -> ConsumerRow {
     }
 }
 
-/// Every open pointer in `TASKS`: what `nats stream subjects TASKS` lists. A subject that is not ours is an error.
+/// Every open pointer in `TASKS`: what `nats stream subjects TASKS` lists.
 pub async fn task_pointers(nats: &Nats) -> Result<Vec<TaskSubject>, QueueError> {
-    let client = |source| QueueError::Client { what: format!("list the subjects of stream {}", layout::TASKS), source };
-    let stream = nats.jetstream().get_stream_no_info(layout::TASKS).await.map_err(|e| client(e.into()))?;
-    let subjects = stream.info_with_subjects("seal.>").await.map_err(|e| client(e.into()))?;
+    subjects(nats, layout::TASKS, "seal.>").await
+}
+
+/// Every result in `RESULTS` that is not settled, by its subject.
+pub async fn open_results(nats: &Nats) -> Result<Vec<ResultSubject>, QueueError> {
+    subjects(nats, layout::RESULTS, "res.>").await
+}
+
+/// The newest event of a sector on `EVENTS`, if one is kept.
+pub async fn last_event(nats: &Nats, sector: SectorId) -> Result<Option<SectorEvent>, QueueError> {
+    let subject = format!("ev.{}.>", sector.key());
+    let what = format!("read {subject}");
+    let verb = format!("STREAM.MSG.GET.{}", layout::EVENTS);
+    let found: Found = match nats.api(&what, &verb, &LastBySubject { last_by_subj: &subject }).await {
+        Ok(found) => found,
+        Err(QueueError::Refused { code: MESSAGE_NOT_FOUND, .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let message =
+        StreamMessage::try_from(found.message).map_err(|source| QueueError::Client { what: what.clone(), source })?;
+    decode(&message.payload).map(Some).map_err(|source| QueueError::Text { what, source })
+}
+
+#[derive(Serialize)]
+struct LastBySubject<'a> {
+    last_by_subj: &'a str,
+}
+
+#[derive(Deserialize)]
+struct Found {
+    message: stream::RawMessage,
+}
+
+/// The subjects of a stream that hold messages, sorted.
+async fn subjects<S: FromStr<Err = BadSubject>>(
+    nats: &Nats,
+    name: &'static str,
+    filter: &str,
+) -> Result<Vec<S>, QueueError> {
+    let client = |source| QueueError::Client { what: format!("list the subjects of stream {name}"), source };
+    let stream = nats.jetstream().get_stream_no_info(name).await.map_err(|e| client(e.into()))?;
+    let subjects = stream.info_with_subjects(filter).await.map_err(|e| client(e.into()))?;
     let mut names: Vec<String> =
         subjects.map_ok(|(subject, _)| subject).try_collect().await.map_err(|e| client(e.into()))?;
     names.sort_unstable();
-    names.iter().map(|name| name.parse().map_err(|e: crate::subject::BadSubject| client(e.into()))).collect()
+    // One that is not ours was put there by a mistake or in bad faith: it must not hide the others.
+    Ok(names
+        .iter()
+        .filter_map(|subject| {
+            subject.parse().map_err(|error| tracing::warn!(%error, "a message that is not ours")).ok()
+        })
+        .collect())
 }
 
 async fn list<T: DeserializeOwned>(nats: &Nats, what: &str, verb: &str) -> Result<Vec<T>, QueueError> {

@@ -6,12 +6,15 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use self::state::{SectorState, Succession};
 use crate::{
     id::{AgentId, Epoch, Incarnation, Place, SectorId, StoreId, Timestamp},
-    message::{ArtifactRef, Text},
-    proof::{Commitment, Drawn, ProofBytes, SealProof, Sha256},
+    message::Text,
+    proof::{Commitment, Drawn, SealProof, Sha256},
     stage::Stage,
 };
+
+mod state;
 
 /// Everything known about one sector.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +36,12 @@ pub struct SectorRecord {
     pub entered_at: Timestamp,
     /// How many transitions it has made: the number of its last [`crate::message::SectorEvent`].
     pub seq: u64,
+    /// The line of that event, so that one that was lost on the way can be written again.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub what: String,
+    /// Generations whose files were lost with their store: the next placement begins the one after them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub generations_lost: u32,
     /// Failed attempts at the current stage, oldest first, at most [`ERRORS_MAX`]; emptied when a stage is done.
     pub errors: Vec<StageError>,
     /// Finished stage runs, oldest first, at most [`STORY_MAX`].
@@ -45,6 +54,51 @@ pub struct SectorRecord {
 pub const ERRORS_MAX: usize = 16;
 /// Stage runs kept with a sector.
 pub const STORY_MAX: usize = 64;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+impl SectorRecord {
+    /// A sector that was just given its number.
+    #[must_use]
+    pub const fn new(
+        id: SectorId,
+        incarnation: Incarnation,
+        proof: SealProof,
+        pieces: Vec<Piece>,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            incarnation,
+            proof,
+            pieces,
+            submitted_at: now,
+            state: SectorState::Allocated {},
+            entered_at: now,
+            seq: 0,
+            what: String::new(),
+            generations_lost: 0,
+            errors: Vec::new(),
+            story: Vec::new(),
+            messages: Vec::new(),
+        }
+    }
+
+    /// Whether this agent should leave the stage to another: it failed at it last, and said that another should try.
+    #[must_use]
+    pub fn shuns(&self, stage: Stage, agent: &AgentId) -> bool {
+        let last = self.errors.iter().rev().find(|error| error.stage == stage);
+        last.is_some_and(|error| error.elsewhere && error.agent == *agent)
+    }
+}
 
 impl Text for SectorRecord {
     const KIND: &'static str = "sector-record";
@@ -131,205 +185,6 @@ pub struct PreCommit {
     pub epoch: Epoch,
 }
 
-/// What is true of a sector.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "is")]
-pub enum SectorState {
-    /// It has a number and no place.
-    Allocated {},
-    /// Room for its whole life is reserved in a local store.
-    Placed {
-        /// Where.
-        at: Placement,
-    },
-    /// The staged file holds its pieces, or it is a CC sector and needs none.
-    PiecesAdded {
-        /// Where.
-        at: Placement,
-    },
-    /// Tree-d is built and its root is what the pieces say.
-    TreeDDone {
-        /// Where.
-        at: Placement,
-        /// The root.
-        comm_d: Commitment,
-    },
-    /// PC1 was claimed and its ticket is recorded: a redelivery uses the same one.
-    Ticketed {
-        /// Where.
-        at: Placement,
-        /// The root of tree-d.
-        comm_d: Commitment,
-        /// The ticket.
-        ticket: Drawn,
-    },
-    /// All layers are on disk.
-    Pc1Done {
-        /// Where.
-        at: Placement,
-        /// The root of tree-d.
-        comm_d: Commitment,
-        /// The ticket.
-        ticket: Drawn,
-    },
-    /// The replica is on disk; it waits for a pre-commit batch.
-    Pc2Done {
-        /// What sealing made.
-        sealed: Sealed,
-    },
-    /// It joined a pre-commit message (which may not be signed yet).
-    PreCommitSent {
-        /// What sealing made.
-        sealed: Sealed,
-        /// The message.
-        message: MessageRef,
-    },
-    /// The pre-commit is on chain; the seed's epoch is not reached.
-    PreCommitted {
-        /// What sealing made.
-        sealed: Sealed,
-        /// The pre-commit.
-        pre_commit: PreCommit,
-    },
-    /// The seed is drawn.
-    SeedReady {
-        /// What sealing made.
-        sealed: Sealed,
-        /// The pre-commit.
-        pre_commit: PreCommit,
-        /// The seed.
-        seed: Drawn,
-    },
-    /// Vanilla proofs are stored.
-    C1Done {
-        /// What sealing made.
-        sealed: Sealed,
-        /// The pre-commit.
-        pre_commit: PreCommit,
-        /// The seed.
-        seed: Drawn,
-        /// The vanilla proofs.
-        c1: ArtifactRef,
-    },
-    /// The proof is made and verified; it waits for its persisted copy and for a prove-commit batch.
-    C2Done {
-        /// What sealing made.
-        sealed: Sealed,
-        /// The pre-commit.
-        pre_commit: PreCommit,
-        /// The seed.
-        seed: Drawn,
-        /// The proof.
-        proof: ProofBytes,
-    },
-    /// It joined a prove-commit message.
-    ProveCommitSent {
-        /// What sealing made.
-        sealed: Sealed,
-        /// The pre-commit.
-        pre_commit: PreCommit,
-        /// The seed.
-        seed: Drawn,
-        /// The proof.
-        proof: ProofBytes,
-        /// The message.
-        message: MessageRef,
-    },
-    /// The chain counts it among the miner's sectors; its deadline's first window PoSt is the poster's.
-    Proving {
-        /// What sealing made.
-        sealed: Sealed,
-        /// The pre-commit; `None` where a rebuild found the sector proving: the chain forgets it by then.
-        pre_commit: Option<PreCommit>,
-        /// The seed, unless a rebuild found the sector proving.
-        seed: Option<Drawn>,
-        /// The prove-commit message, unless a rebuild found the sector proving.
-        prove_commit: Option<MessageRef>,
-        /// `Activation` of the on-chain info.
-        activation: Epoch,
-        /// `Expiration` of the on-chain info.
-        expiration: Epoch,
-        /// Its deadline.
-        deadline: u64,
-        /// Its partition within the deadline.
-        partition: u64,
-        /// Whether layers and big trees are gone.
-        finalized: bool,
-    },
-    /// A person must look; `retry` resumes it.
-    Parked {
-        /// What was true.
-        was: Box<Self>,
-        /// Why.
-        reason: ParkReason,
-    },
-    /// Given up before anything was on chain.
-    Aborted {
-        /// Why.
-        reason: String,
-    },
-}
-
-impl SectorState {
-    /// The name in subjects, tables and events.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Allocated {} => "allocated",
-            Self::Placed { .. } => "placed",
-            Self::PiecesAdded { .. } => "pieces-added",
-            Self::TreeDDone { .. } => "tree-d-done",
-            Self::Ticketed { .. } => "ticketed",
-            Self::Pc1Done { .. } => "pc1-done",
-            Self::Pc2Done { .. } => "pc2-done",
-            Self::PreCommitSent { .. } => "pre-commit-sent",
-            Self::PreCommitted { .. } => "pre-committed",
-            Self::SeedReady { .. } => "seed-ready",
-            Self::C1Done { .. } => "c1-done",
-            Self::C2Done { .. } => "c2-done",
-            Self::ProveCommitSent { .. } => "prove-commit-sent",
-            Self::Proving { .. } => "proving",
-            Self::Parked { .. } => "parked",
-            Self::Aborted { .. } => "aborted",
-        }
-    }
-
-    /// Where the local files are, once there are any.
-    #[must_use]
-    pub const fn placement(&self) -> Option<&Placement> {
-        match self {
-            Self::Allocated {} | Self::Aborted { .. } => None,
-            Self::Placed { at }
-            | Self::PiecesAdded { at }
-            | Self::TreeDDone { at, .. }
-            | Self::Ticketed { at, .. }
-            | Self::Pc1Done { at, .. } => Some(at),
-            Self::Parked { was, .. } => was.placement(),
-            _ => match self.sealed() {
-                Some(sealed) => Some(&sealed.at),
-                None => None,
-            },
-        }
-    }
-
-    /// What sealing made, from PC2 on.
-    #[must_use]
-    pub const fn sealed(&self) -> Option<&Sealed> {
-        match self {
-            Self::Pc2Done { sealed }
-            | Self::PreCommitSent { sealed, .. }
-            | Self::PreCommitted { sealed, .. }
-            | Self::SeedReady { sealed, .. }
-            | Self::C1Done { sealed, .. }
-            | Self::C2Done { sealed, .. }
-            | Self::ProveCommitSent { sealed, .. }
-            | Self::Proving { sealed, .. } => Some(sealed),
-            Self::Parked { was, .. } => was.sealed(),
-            _ => None,
-        }
-    }
-}
-
 /// Why a sector is parked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -356,6 +211,12 @@ pub struct StageError {
     pub code: String,
     /// The cause chain.
     pub message: String,
+    /// The agent asked to be called again at this time: no attempt is spent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Another agent should try next.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub elsewhere: bool,
 }
 
 /// One finished stage run.

@@ -8,6 +8,7 @@ use streams::{
     control::{AbortRequest, CoordinatorRequest, RetryRequest},
     id::SectorId,
     nats::Nats,
+    stage::Stage,
 };
 
 /// How long an ordinary request may take.
@@ -35,8 +36,8 @@ pub(super) async fn ask<R: CoordinatorRequest>(
     })
 }
 
-pub(super) async fn retry(nats: &Nats, sector: SectorId) -> Result<(), CliError> {
-    let now = ask(nats, &RetryRequest { sector }, ANSWERED_WITHIN).await?;
+pub(super) async fn retry(nats: &Nats, sector: SectorId, from: Option<Stage>) -> Result<(), CliError> {
+    let now = ask(nats, &RetryRequest { sector, from }, ANSWERED_WITHIN).await?;
     eprintln!("sector {sector} goes on: {}", now.state);
     Ok(())
 }

@@ -39,7 +39,9 @@ pub(crate) async fn run(cli: Cli) -> Result<(), CliError> {
             let request = CreateMinerRequest { proof: sector_size, from, owner, worker, peer_id };
             miner::create(&nats, &request, output.output).await
         }
-        Command::Sectors(Sectors::Retry { sector }) => ask::retry(&connect(&home, cli.config).await?, sector).await,
+        Command::Sectors(Sectors::Retry { sector, from }) => {
+            ask::retry(&connect(&home, cli.config).await?, sector, from).await
+        }
         Command::Sectors(Sectors::Abort { sector, reason }) => {
             ask::abort(&connect(&home, cli.config).await?, sector, reason).await
         }
@@ -63,13 +65,13 @@ pub(crate) async fn run(cli: Cli) -> Result<(), CliError> {
             host::telemetry::init(LogFormat::default(), prover::LOG_FILTER)?;
             let config = config::read(&home, cli.config)?;
             let report = Box::pin(rebuild::rebuild(&config, &data(&home), &args)).await?;
-            report.details()?.print(args.output.output)
+            report.details()?.print(args.patience.output.output)
         }
         Command::Restore(args) => {
             host::telemetry::init(LogFormat::default(), prover::LOG_FILTER)?;
             let config = config::read(&home, cli.config)?;
             let report = Box::pin(rebuild::restore(&config, &data(&home), &args)).await?;
-            report.details()?.print(args.rebuild.output.output)
+            report.details()?.print(args.patience.output.output)
         }
         Command::Backup(crate::cli::Backup::Now { output }) => {
             backup::now(&config::read(&home, cli.config)?, &data(&home), output.output).await

@@ -16,13 +16,13 @@ use crate::{
     cli,
     config::Config,
     incarnation::Lives,
-    leader::{LEASE, LEASE_TTL, until_lost},
+    leader::{LEASE, until_lost},
     miners::Miners,
     rebuild::{GatherError, Options, PoolError, Rebuild, RebuildError, Report},
 };
 
-/// How long the lease is waited for: that of a leader that died ends by itself.
-const LEASE_WAIT: Duration = LEASE_TTL.saturating_add(Duration::from_secs(5));
+/// How much longer than its own time the lease of a leader that died is waited for.
+const LEASE_MARGIN: Duration = Duration::from_secs(5);
 const LEASE_LOOK: Duration = Duration::from_millis(500);
 
 /// A rebuild, with the queue kept from everybody else.
@@ -41,17 +41,12 @@ struct Alone<'a> {
 /// `coordinator rebuild`.
 pub(crate) async fn rebuild(config: &Config, data: &Path, args: &cli::Rebuild) -> Result<Report, CliError> {
     let alone = Alone::new(config, data).await?;
-    let options = options(args, args.dry_run, "rebuilt from stores and chain".to_owned());
+    let options = options(&args.patience, args.dry_run, "rebuilt from stores and chain".to_owned());
     alone.work(alone.rebuild(options)).await
 }
 
 /// `coordinator restore`.
 pub(crate) async fn restore(config: &Config, data: &Path, args: &cli::Restore) -> Result<Report, CliError> {
-    if args.rebuild.dry_run {
-        return Err(CliError::new(Exit::Usage, "a restore has no dry run").hint(
-            "`coordinator backup list` says what a backup holds; after the restore, `coordinator rebuild --dry-run`",
-        ));
-    }
     let alone = Alone::new(config, data).await?;
     let work = async {
         let memory = &alone.lives.memory;
@@ -62,12 +57,12 @@ pub(crate) async fn restore(config: &Config, data: &Path, args: &cli::Restore) -
         // What the backup did not hold is made anew.
         create_layout(&alone.nats, config).await?;
         let because = format!("restored from a backup taken in incarnation {}", restored.life.incarnation);
-        alone.rebuild(options(&args.rebuild, false, because)).await
+        alone.rebuild(options(&args.patience, false, because)).await
     };
     alone.work(work).await
 }
 
-fn options(args: &cli::Rebuild, dry_run: bool, because: String) -> Options {
+fn options(args: &cli::Patience, dry_run: bool, because: String) -> Options {
     Options {
         without: args.without.iter().cloned().collect(),
         wait: args.wait,
@@ -91,9 +86,9 @@ impl<'a> Alone<'a> {
         let holder = format!("rebuild-{}", uuid::Uuid::new_v4().simple());
         let started = Instant::now();
         let lease = loop {
-            match Lease::try_take(&nats, LEASE, &holder, LEASE_TTL).await {
+            match Lease::try_take(&nats, LEASE, &holder, config.lease.ttl).await {
                 Ok(Some(lease)) => break lease,
-                Ok(None) if started.elapsed() < LEASE_WAIT => tokio::time::sleep(LEASE_LOOK).await,
+                Ok(None) if started.elapsed() < config.lease.ttl + LEASE_MARGIN => tokio::time::sleep(LEASE_LOOK).await,
                 Ok(None) => {
                     return Err(CliError::new(Exit::Busy, "a coordinator leads").hint(
                         "its queue is not lost; if you mean to rebuild it all the same, stop every coordinator",
@@ -133,7 +128,7 @@ impl<'a> Alone<'a> {
     async fn work(&self, work: impl Future<Output = Result<Report, CliError>>) -> Result<Report, CliError> {
         let done = tokio::select! {
             done = work => done,
-            () = until_lost(&self.lease) => {
+            () = until_lost(&self.lease, self.config.lease.ttl) => {
                 Err(CliError::new(Exit::Busy, "the lease was lost: the queue was away, or another took it")
                     .hint("run it again: it goes on where it was"))
             }

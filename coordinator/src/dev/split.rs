@@ -143,6 +143,8 @@ mod tests {
             state,
             entered_at: Timestamp(70_000),
             seq: 12,
+            what: String::new(),
+            generations_lost: 0,
             errors: Vec::new(),
             story: vec![
                 run(Stage::Pc1, 1_100, 1_200, 2_000),

@@ -101,7 +101,8 @@ impl Carrier {
                 continue;
             }
             let Err(error) = self.send(kind, &miner, &batch).await else {
-                self.refusals(|refused| batch.iter().for_each(|p| drop(refused.remove(&(kind, p.sector)))));
+                let sent = |sector| batch.iter().any(|passenger| passenger.sector == sector);
+                self.refusals(|refused| refused.retain(|(of, sector)| *of != kind || !sent(*sector)));
                 continue;
             };
             match Failed::from(&error) {

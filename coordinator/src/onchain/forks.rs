@@ -8,7 +8,9 @@
 use chain::{ChainError, api::TipSet, fork::Moved, message::SignedMessage, params::proofs};
 use host::failpoint;
 use streams::{
+    error::QueueError,
     id::{Epoch, SectorId},
+    kv::Scanned,
     proof::{Drawn, ProofBytes},
     records::{Fate, OutboxEntry},
     sector::{MessageRef, PreCommit, SectorRecord, SectorState},
@@ -58,31 +60,36 @@ impl Waits {
     /// Looks again at every sector that a fork may have changed.
     pub(super) async fn recheck(&mut self) {
         let (Some(since), Some(head)) = (self.suspect_since, self.at.clone()) else { return };
-        let records = match self.carrier.driver.registry().all(None).await {
-            Ok(records) => records,
+        match self.recheck_all(since, &head).await {
+            Ok(Look::Sure) => self.suspect_since = None,
+            Ok(Look::Unsure) => {}
             Err(error) => {
                 tracing::warn!("read sectors after a fork, again at the next head: {}", host::exit::chain(&error));
-                return;
             }
-        };
-        let mut sure = true;
-        for record in &records {
-            match self.recheck_sector(record, since, &head).await {
-                Ok(Look::Sure) => {}
-                Ok(Look::Unsure) => sure = false,
-                Err(error) => {
-                    tracing::warn!(sector = %record.id, "compare with the chain after a fork: {error:#}");
-                    sure = false;
-                }
-            }
-        }
-        if sure {
-            self.suspect_since = None;
         }
     }
 
+    async fn recheck_all(&self, since: Epoch, head: &TipSet) -> Result<Look, QueueError> {
+        let mut look = Look::Sure;
+        let mut scan = self.carrier.driver.registry().scan().await?;
+        while let Some(scanned) = scan.next().await? {
+            // One that cannot be read is the reconciler's to report.
+            let Scanned::Entry(entry) = scanned else { continue };
+            let record = entry.value;
+            match self.recheck_sector(&record, since, head).await {
+                Ok(Look::Sure) => {}
+                Ok(Look::Unsure) => look = Look::Unsure,
+                Err(error) => {
+                    tracing::warn!(sector = %record.id, "compare with the chain after a fork: {error:#}");
+                    look = Look::Unsure;
+                }
+            }
+        }
+        Ok(look)
+    }
+
     async fn recheck_sector(&self, record: &SectorRecord, since: Epoch, head: &TipSet) -> anyhow::Result<Look> {
-        match &record.state {
+        match record.state.of_chain() {
             SectorState::PreCommitted { pre_commit, .. } if pre_commit.epoch > since => {
                 self.recheck_pre_commit(record.id, pre_commit, None, head).await
             }
@@ -93,7 +100,7 @@ impl Waits {
             {
                 self.recheck_pre_commit(record.id, pre_commit, Some(*seed), head).await
             }
-            SectorState::Proving { prove_commit, activation, .. } if *activation > since => {
+            SectorState::Proving { prove_commit: Some(prove_commit), activation, .. } if *activation > since => {
                 self.recheck_prove_commit(record.id, prove_commit, *activation, head).await
             }
             _ => Ok(Look::Sure),
@@ -122,7 +129,7 @@ impl Waits {
                 let (was, is) = (pre_commit.epoch, found.pre_commit_epoch);
                 tracing::warn!(%sector, was, is, "a fork moved the pre-commit");
             }
-            None => match self.entry_of(&pre_commit.message).await? {
+            None => match self.entry_of_known(pre_commit.message.as_ref()).await? {
                 // The state says gone, the search says there: one of them is wrong, or about to change.
                 Some(OutboxEntry { fate: Fate::Landed { settled: true, .. }, .. }) => return Ok(Look::Unsure),
                 Some(_) => {
@@ -134,7 +141,11 @@ impl Waits {
                 }
             },
         }
-        Ok(self.tell(sector, Event::PreCommitReorged { message: pre_commit.message.clone() }).await)
+        let Some(message) = pre_commit.message.clone() else {
+            tracing::error!(%sector, "the message of its pre-commit is not known since a rebuild: rebuild again");
+            return Ok(Look::Sure);
+        };
+        Ok(self.tell(sector, Event::PreCommitReorged { message }).await)
     }
 
     async fn recheck_prove_commit(
@@ -161,6 +172,14 @@ impl Waits {
         };
         tracing::warn!(%sector, activation, "a fork took the prove-commit off the chain, or moved it");
         Ok(self.tell(sector, Event::ProveCommitReorged { message: message.clone(), proof }).await)
+    }
+
+    /// The same, for a message that may not be known.
+    async fn entry_of_known(&self, message: Option<&MessageRef>) -> anyhow::Result<Option<OutboxEntry>> {
+        match message {
+            Some(message) => self.entry_of(message).await,
+            None => Ok(None),
+        }
     }
 
     async fn entry_of(&self, message: &MessageRef) -> anyhow::Result<Option<OutboxEntry>> {

@@ -25,7 +25,15 @@ impl Carrier {
         let on_chain = self.still_pre_committed(&record, pre_commit).await?;
         if on_chain.pre_commit_epoch != pre_commit.epoch {
             tracing::warn!(%sector, "its pre-commit moved from epoch {} to {}", pre_commit.epoch, on_chain.pre_commit_epoch);
-            self.tell(sector, Event::PreCommitReorged { message: pre_commit.message.clone() }).await?;
+            let event = match &pre_commit.message {
+                Some(message) => Event::PreCommitReorged { message: message.clone() },
+                // Known from the chain alone: a person has it read again.
+                None => {
+                    let text = "a fork moved its pre-commit, whose message is not known since a rebuild: rebuild again";
+                    Event::Rejected { code: Code::PreCommitGone, text: text.to_owned() }
+                }
+            };
+            self.tell(sector, event).await?;
             return Err(NotReady::Elsewhere);
         }
         let later = |e: ChainError| NotReady::Later(e.to_string());

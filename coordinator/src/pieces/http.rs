@@ -6,6 +6,7 @@
 //! GET  /pieces/<sha256>    fetch a payload
 //! PUT  /unsealed/<id>      deliver unsealed data
 //! GET  /unsealed/<id>      fetch it: 404 until it is whole, 502 when it will not come
+//! GET  /metrics            what this coordinator knows of itself, for Prometheus
 //! ```
 
 use std::{
@@ -29,6 +30,8 @@ use serde::{Deserialize, Serialize};
 use streams::proof::{Commitment, SealProof, Sha256};
 use tokio::net::TcpListener;
 use tokio_util::{io::ReaderStream, sync::CancellationToken};
+
+use crate::status::Status;
 
 use super::{
     store::{Measured, Pieces, TakeError, publish, receive},
@@ -119,7 +122,7 @@ impl Listener {
     }
 
     /// Serves until told to stop.
-    pub(crate) async fn serve(self, cancel: CancellationToken) -> anyhow::Result<()> {
+    pub(crate) async fn serve(self, cancel: CancellationToken, status: Arc<Status>) -> anyhow::Result<()> {
         let web = reqwest::Client::builder().read_timeout(READ_SILENCE).build()?;
         let shared = Arc::new(Shared { pieces: self.pieces, unseals: self.unseals, base: self.base, web });
         let routes = Router::new()
@@ -127,10 +130,15 @@ impl Listener {
             .route("/pieces/read", post(read_url))
             .route("/pieces/{digest}", get(fetch_piece))
             .route("/unsealed/{id}", put(deliver).get(fetch_unsealed))
-            .with_state(shared);
+            .with_state(shared)
+            .route("/metrics", get(metrics).with_state(status));
         axum::serve(self.listener, routes).with_graceful_shutdown(cancel.cancelled_owned()).await?;
         Ok(())
     }
+}
+
+async fn metrics(State(status): State<Arc<Status>>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], status.metrics()).into_response()
 }
 
 fn refuse(status: StatusCode, error: impl std::fmt::Display) -> Response {

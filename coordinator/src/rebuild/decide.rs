@@ -116,19 +116,9 @@ pub(crate) fn decide(known: &Known<'_>, frame: Frame<'_>) -> Decision {
 fn record_of(known: &Known<'_>, frame: Frame<'_>, state: S) -> Option<SectorRecord> {
     let Some(old) = known.record else {
         let holding = Files::new(known.holdings).any()?;
-        return Some(SectorRecord {
-            id: known.id,
-            incarnation: frame.incarnation,
-            proof: holding.proof,
-            pieces: holding.pieces.clone(),
-            submitted_at: holding.placed_at,
-            state,
-            entered_at: frame.now,
-            seq: 1,
-            errors: Vec::new(),
-            story: Vec::new(),
-            messages: Vec::new(),
-        });
+        let (proof, pieces) = (holding.proof, holding.pieces.clone());
+        let fresh = SectorRecord::new(known.id, frame.incarnation, proof, pieces, holding.placed_at);
+        return Some(SectorRecord { state, entered_at: frame.now, seq: 1, ..fresh });
     };
     let mut record = SectorRecord { incarnation: frame.incarnation, seq: old.seq.saturating_add(1), ..old.clone() };
     if state.name() != record.state.name() {

@@ -1,7 +1,7 @@
 //! What can happen to a sector.
 
 use streams::{
-    id::{AgentId, Epoch, Place, Timestamp},
+    id::{AgentId, Epoch, Place, SectorId, StoreId, Timestamp},
     message::{ClaimRef, Facts, Failure},
     proof::{Drawn, ProofBytes},
     sector::MessageRef,
@@ -43,8 +43,16 @@ pub(crate) enum Event {
     ProveCommitVoid { landing: Landing, exit_code: u32, epoch: Option<Epoch> },
     /// The chain would refuse it, alone and for good.
     Rejected { code: super::park::Code, text: String },
-    /// A person says: go on.
-    Retry,
+    /// A store is lost, and with it whatever files of this sector were there.
+    StoreLost(LostStore),
+    /// Its pre-commit was not proven in time, and the chain has forgotten it.
+    PreCommitExpired { due: Epoch },
+    /// A number was given to the sector that takes its pieces over.
+    SuccessorNamed { by: SectorId },
+    /// That sector exists.
+    SuccessorBegun { by: SectorId },
+    /// A person says: go on, from where it was parked or from an earlier stage.
+    Retry { from: Option<Stage> },
     /// A person says: give up.
     Abort { reason: String },
 }
@@ -68,10 +76,51 @@ impl Event {
             Self::ProveCommitReorged { .. } => "prove-commit reorganised away".to_owned(),
             Self::ProveCommitVoid { .. } => "prove-commit void".to_owned(),
             Self::Rejected { .. } => "rejected by the chain".to_owned(),
-            Self::Retry => "retry".to_owned(),
+            Self::StoreLost(_) => "store lost".to_owned(),
+            Self::PreCommitExpired { .. } => "pre-commit expired".to_owned(),
+            Self::SuccessorNamed { .. } => "successor named".to_owned(),
+            Self::SuccessorBegun { .. } => "successor begun".to_owned(),
+            Self::Retry { .. } => "retry".to_owned(),
             Self::Abort { .. } => "abort".to_owned(),
         }
     }
+
+    /// Whether it tells of the chain alone, whatever the sector's files are.
+    pub(super) const fn is_of_chain(&self) -> bool {
+        match self {
+            Self::JoinedPreCommit { .. }
+            | Self::JoinedProveCommit { .. }
+            | Self::NeverSent { .. }
+            | Self::PreCommitLanded { .. }
+            | Self::ProveCommitLanded { .. }
+            | Self::MessageFailed { .. }
+            | Self::SeedDrawn { .. }
+            | Self::PreCommitReorged { .. }
+            | Self::ProveCommitReorged { .. }
+            | Self::ProveCommitVoid { .. }
+            | Self::Rejected { .. } => true,
+            Self::Done(_)
+            | Self::Failed(_)
+            | Self::TicketDrawn { .. }
+            | Self::TicketExpired { .. }
+            | Self::StoreLost(_)
+            | Self::PreCommitExpired { .. }
+            | Self::SuccessorNamed { .. }
+            | Self::SuccessorBegun { .. }
+            | Self::Retry { .. }
+            | Self::Abort { .. } => false,
+        }
+    }
+}
+
+/// A store that will not come back, with what deciding about it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LostStore {
+    pub(crate) store: StoreId,
+    /// The chain's height now.
+    pub(crate) head: Epoch,
+    /// How long after its pre-commit a sector may be proven.
+    pub(crate) prove_commit_max: Epoch,
 }
 
 /// A finished stage.

@@ -1,6 +1,7 @@
 //! What a failed attempt leads to: again, back to an earlier stage, a person, or the end.
 
 use streams::{
+    id::Timestamp,
     message::{ArtifactRef, FailureClass},
     sector::{ERRORS_MAX, Placement, SectorRecord, SectorState as S, StageError},
     stage::Stage,
@@ -12,34 +13,57 @@ use super::{
     park::{Code, park},
     refusal::Refused,
     sealing::{fence, next_generation, sealed_mut},
-    wants::wants_stage,
+    wants::{attempts, wants_stage},
 };
 
+/// An agent may put a stage off by so much at a time.
+const WAIT_MAX_MS: u64 = 24 * 3600 * 1000;
+
 /// An attempt failed. Counted per stage; the count ends when the stage is done.
-pub(super) fn failed(mut record: SectorRecord, failed: Failed, rules: Rules) -> Result<Change, Refused> {
+///
+/// A wait costs none: its time is kept beside the errors, once for each stage, and the sector is called again then.
+pub(super) fn failed(
+    mut record: SectorRecord,
+    failed: Failed,
+    rules: Rules,
+    now: Timestamp,
+) -> Result<Change, Refused> {
     let Failed { stage, agent, place, claim, at, failure } = failed;
     if !wants_stage(&record, stage) {
         return Err(Refused::not_now(format!("{stage} failed"), &record.state));
     }
-    fence(&record.state, stage, claim.generation, place.as_str())?;
-    let what = format!("{stage} failed on {agent}, attempt {}: {}: {}", claim.attempt, failure.code, failure.message);
-    if record.errors.len() >= ERRORS_MAX {
-        record.errors.remove(0);
-    }
-    record.errors.push(StageError {
+    fence(&record, stage, claim, &place)?;
+    let error = StageError {
         at,
         stage,
         attempt: claim.attempt,
         agent,
-        code: failure.code.clone(),
+        code: failure.code,
         message: failure.message.clone(),
-    });
-    let tries = record.errors.iter().filter(|e| e.stage == stage).count();
+        until: match failure.class {
+            FailureClass::WaitUntil(until) => Some(until.min(Timestamp(now.0.saturating_add(WAIT_MAX_MS)))),
+            _ => None,
+        },
+        elsewhere: failure.class == FailureClass::RetryElsewhere,
+    };
+    // Results are delivered at least once: one failure is one attempt, however often it is told.
+    if record.errors.contains(&error) {
+        return Err(Refused::Again("this failure"));
+    }
+    let what =
+        format!("{stage} failed on {}, attempt {}: {}: {}", error.agent, error.attempt, error.code, error.message);
+    record.errors.retain(|e| e.stage != stage || e.until.is_none());
+    if record.errors.len() >= ERRORS_MAX {
+        record.errors.remove(0);
+    }
+    record.errors.push(error);
+    let tries = attempts(&record, stage).count();
     let exhausted = u32::try_from(tries).is_ok_and(|tries| tries >= rules.attempts_max);
     let mut change = Change::new(record, what);
     match failure.class {
         FailureClass::Park => change.record = park(change.record, Code::AgentAsks, failure.message),
         FailureClass::Abort => change.record = give_up(change.record, failure.message),
+        FailureClass::WaitUntil(_) => {}
         _ if exhausted => {
             let text = format!("{stage} failed {tries} times, last: {}", failure.message);
             change.record = park(change.record, Code::AttemptsExhausted, text);
@@ -68,7 +92,9 @@ pub(super) fn is_on_chain(state: &S) -> bool {
         | S::C1Done { .. }
         | S::C2Done { .. }
         | S::ProveCommitSent { .. }
-        | S::Proving { .. } => true,
+        | S::Proving { .. }
+        | S::Resealing { .. }
+        | S::PreCommitExpired { .. } => true,
         S::Allocated {}
         | S::Placed { .. }
         | S::PiecesAdded { .. }
@@ -82,7 +108,7 @@ pub(super) fn is_on_chain(state: &S) -> bool {
 }
 
 /// Where going back to a stage leads.
-enum Redo {
+pub(super) enum Redo {
     To(S),
     /// Also drops the vanilla proofs.
     ToAndDrop(S, ArtifactRef),
@@ -106,7 +132,7 @@ fn redo_from(change: Change, from: Stage) -> Change {
 }
 
 /// A stage at or after the present one is simply tried again.
-fn redo(state: S, from: Stage, is_cc: bool) -> Redo {
+pub(super) fn redo(state: S, from: Stage, is_cc: bool) -> Redo {
     match (from, state) {
         (Stage::Place, state) if state.placement().is_some() => {
             Redo::Park(state, Code::MustMove, "an agent asks to have it placed anew")
@@ -120,7 +146,7 @@ fn redo(state: S, from: Stage, is_cc: bool) -> Redo {
             Redo::To(S::Pc1Done { at: sealed.at, comm_d: sealed.comm_d, ticket: sealed.ticket })
         }
         (Stage::AddPiece | Stage::TreeD | Stage::Pc1 | Stage::Pc2, state) if is_on_chain(&state) => {
-            Redo::Park(state, Code::RedoAfterPreCommit, "its files must be made again with the same ticket")
+            reseal(state, from, is_cc)
         }
         (Stage::C1, S::C1Done { sealed, pre_commit, seed, c1 }) => {
             Redo::ToAndDrop(S::SeedReady { sealed, pre_commit, seed }, c1)
@@ -133,6 +159,39 @@ fn redo(state: S, from: Stage, is_cc: bool) -> Redo {
             Redo::To(state)
         }
         (_, state) => Redo::To(state),
+    }
+}
+
+/// The chain was promised this replica: its files are made again, and its ticket stays. What C1 read of wrong files is
+/// as wrong as they are; a proof that verified is not.
+fn reseal(state: S, from: Stage, is_cc: bool) -> Redo {
+    let (chain, dropped) = match state {
+        S::Resealing { files, chain } => {
+            return match redo(*files, from, is_cc) {
+                Redo::To(files) => Redo::To(S::Resealing { files: Box::new(files), chain }),
+                Redo::ToAndDrop(files, artifact) => {
+                    Redo::ToAndDrop(S::Resealing { files: Box::new(files), chain }, artifact)
+                }
+                Redo::Park(files, code, why) => Redo::Park(S::Resealing { files: Box::new(files), chain }, code, why),
+            };
+        }
+        S::C1Done { sealed, pre_commit, seed, c1 } => (S::SeedReady { sealed, pre_commit, seed }, Some(c1)),
+        state @ (S::PreCommitSent { .. } | S::PreCommitted { .. } | S::SeedReady { .. } | S::C2Done { .. }) => {
+            (state, None)
+        }
+        state => return Redo::Park(state, Code::RedoAfterPreCommit, "its prove-commit is on its way already"),
+    };
+    let Some(sealed) = chain.sealed().cloned() else {
+        return Redo::Park(chain, Code::RedoAfterPreCommit, "it has no replica");
+    };
+    let files = match from {
+        Stage::Pc2 => S::Pc1Done { at: sealed.at, comm_d: sealed.comm_d, ticket: sealed.ticket },
+        _ => anew(sealed.at, from, is_cc),
+    };
+    let state = S::Resealing { files: Box::new(files), chain: Box::new(chain) };
+    match dropped {
+        Some(artifact) => Redo::ToAndDrop(state, artifact),
+        None => Redo::To(state),
     }
 }
 

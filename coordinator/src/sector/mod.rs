@@ -23,6 +23,23 @@
 //! A fork of the chain is the one thing that leads back: from `PreCommitted` to `C2Done` to `PreCommitSent`, from
 //! `Proving` to `ProveCommitSent`, always to the same message, and from a prove-commit that failed by it to
 //! `PreCommitted` or `PreCommitSent`.
+//! Files can be lost with their store, or found wrong. What that means depends on what the chain was promised:
+//!
+//! ```text
+//!  Placed … Pc2Done ──── files lost ────► Allocated (the next generation, a new ticket)
+//!
+//!  PreCommitSent … C2Done ─ files lost or wrong ─► Resealing { files, chain }
+//!                                                     │ files: Allocated ─► Placed ─► … ─► Pc1Done   the same ticket
+//!                                                     │ chain: PreCommitSent ─► PreCommitted ─► SeedReady   meanwhile
+//!                    ◄──── pc2: the same CommR ───────┤
+//!                          pc2: another CommR ──► Parked
+//!            Pc2Done's road ◄── its pre-commit never landed: nothing was promised, so `files` goes on alone
+//!
+//!  PreCommitted … C2Done, Resealing, Parked ── not proven in time ──► PreCommitExpired { Wanted ─► Named ─► Begun }
+//!                                                                                                  a new sector
+//! ```
+//!
+//! A persisted copy keeps a sector whole from `C1Done` on. Before that C1 needs the layers, which are never persisted.
 //!
 //! | state | what is true | who moves it on |
 //! |---|---|---|
@@ -40,6 +57,8 @@
 //! | `C2Done` | a proof verified against our ticket and our seed | persisting, then the prove-commit batch |
 //! | `ProveCommitSent` | one message may carry it; a persisted copy exists | the chain |
 //! | `Proving` | the chain counts it; its deadline is the poster's | finalize, once |
+//! | `Resealing` | the chain has, or may have, its promise; its files are made again with the same ticket | as `files` and as `chain` |
+//! | `PreCommitExpired` | number and deposit are lost; the record keeps why | the coordinator, until the new sector exists |
 //! | `Parked` | nothing runs on its behalf | a person: `retry` or `abort` |
 //! | `Aborted` | nothing was ever on chain | nobody |
 //!
@@ -53,16 +72,22 @@ pub(crate) mod park;
 mod person;
 mod refusal;
 mod reorg;
+mod resealing;
 mod sealing;
+mod succession;
 #[cfg(test)]
 pub(crate) mod tests;
 pub(crate) mod wants;
 
-use streams::{id::Timestamp, message::ArtifactRef, sector::SectorRecord};
+use streams::{
+    id::Timestamp,
+    message::ArtifactRef,
+    sector::{SectorRecord, SectorState},
+};
 
 pub(crate) use self::{
     commit::{PRE_COMMIT, PROVE_COMMIT},
-    event::{Done, Event, Failed, Landing, OnChain},
+    event::{Done, Event, Failed, Landing, LostStore, OnChain},
     refusal::Refused,
     wants::{Action, wants},
 };
@@ -102,35 +127,48 @@ impl Change {
 /// Decides what `event` makes of `record`.
 pub(crate) fn step(record: SectorRecord, event: Event, rules: Rules, now: Timestamp) -> Result<Step, Refused> {
     let before = wants(&record);
-    let was = record.state.name();
-    let Change { record: mut next, what, dropped } = match event {
-        Event::Done(done) => sealing::done(record, *done)?,
-        Event::Failed(failed) => failure::failed(record, *failed, rules)?,
-        Event::TicketDrawn { ticket } => sealing::ticket_drawn(record, ticket)?,
-        Event::TicketExpired { head } => sealing::ticket_expired(record, head)?,
-        Event::JoinedPreCommit { message } => commit::joined_pre_commit(record, message, now)?,
-        Event::JoinedProveCommit { message } => commit::joined_prove_commit(record, message, now)?,
-        Event::NeverSent { message } => commit::never_sent(record, &message)?,
-        Event::PreCommitLanded { landing, epoch } => commit::pre_commit_landed(record, landing, epoch, now)?,
-        Event::ProveCommitLanded { landing, on_chain } => commit::prove_commit_landed(record, landing, on_chain, now)?,
-        Event::MessageFailed { landing, sector_code } => {
-            commit::message_failed(record, landing, sector_code, rules, now)?
-        }
-        Event::SeedDrawn { seed } => commit::seed_drawn(record, seed)?,
-        Event::PreCommitReorged { message } => reorg::pre_commit_reorged(record, &message)?,
-        Event::ProveCommitReorged { message, proof } => reorg::prove_commit_reorged(record, &message, proof)?,
-        Event::ProveCommitVoid { landing, exit_code, epoch } => {
-            reorg::prove_commit_void(record, landing, exit_code, epoch, now)?
-        }
-        Event::Rejected { code, text } => person::rejected(record, code, text)?,
-        Event::Retry => person::retry(record)?,
-        Event::Abort { reason } => person::abort(record, reason)?,
+    let was = (record.state.name(), record.state.of_files().name());
+    let change = match record.state {
+        SectorState::Resealing { .. } if event.is_of_chain() => resealing::on_chain(record, event, rules, now)?,
+        _ => react(record, event, rules, now)?,
     };
+    let Change { record: mut next, what, dropped } = change;
     next.seq = next.seq.saturating_add(1);
-    if next.state.name() != was {
+    next.what.clone_from(&what);
+    if (next.state.name(), next.state.of_files().name()) != was {
         next.entered_at = now;
     }
     let mut actions: Vec<Action> = wants(&next).into_iter().filter(|action| !before.contains(action)).collect();
     actions.extend(dropped.map(Action::DropArtifact));
     Ok(Step { next, actions, what })
+}
+
+fn react(record: SectorRecord, event: Event, rules: Rules, now: Timestamp) -> Result<Change, Refused> {
+    match event {
+        Event::Done(done) => sealing::done(record, *done),
+        Event::Failed(failed) => failure::failed(record, *failed, rules, now),
+        Event::TicketDrawn { ticket } => sealing::ticket_drawn(record, ticket),
+        Event::TicketExpired { head } => sealing::ticket_expired(record, head),
+        Event::JoinedPreCommit { message } => commit::joined_pre_commit(record, message, now),
+        Event::JoinedProveCommit { message } => commit::joined_prove_commit(record, message, now),
+        Event::NeverSent { message } => commit::never_sent(record, &message),
+        Event::PreCommitLanded { landing, epoch } => commit::pre_commit_landed(record, landing, epoch, now),
+        Event::ProveCommitLanded { landing, on_chain } => commit::prove_commit_landed(record, landing, on_chain, now),
+        Event::MessageFailed { landing, sector_code } => {
+            commit::message_failed(record, landing, sector_code, rules, now)
+        }
+        Event::SeedDrawn { seed } => commit::seed_drawn(record, seed),
+        Event::PreCommitReorged { message } => reorg::pre_commit_reorged(record, &message),
+        Event::ProveCommitReorged { message, proof } => reorg::prove_commit_reorged(record, &message, proof),
+        Event::ProveCommitVoid { landing, exit_code, epoch } => {
+            reorg::prove_commit_void(record, landing, exit_code, epoch, now)
+        }
+        Event::Rejected { code, text } => person::rejected(record, code, text),
+        Event::StoreLost(lost) => resealing::store_lost(record, lost),
+        Event::PreCommitExpired { due } => succession::expired(record, due),
+        Event::SuccessorNamed { by } => succession::named(record, by),
+        Event::SuccessorBegun { by } => succession::begun(record, by),
+        Event::Retry { from } => person::retry(record, from),
+        Event::Abort { reason } => person::abort(record, reason),
+    }
 }

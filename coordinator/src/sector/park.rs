@@ -13,10 +13,14 @@ pub(crate) enum Code {
     AgentAsks,
     /// An agent reports that the sector cannot be sealed, and it is already pre-committed.
     LostAfterPreCommit,
-    /// Files made before the pre-commit must be made again, with the same ticket.
+    /// Files must be made again, and the prove-commit is on its way already.
     RedoAfterPreCommit,
     /// The sector would have to move to another place.
     MustMove,
+    /// Sealed again with the same ticket, the replica is another one than the chain was promised.
+    OtherReplica,
+    /// Its files are lost, and sealing again would end after the prove-commit is due.
+    TooLateToReseal,
     /// The miner actor refuses the pre-commit.
     PreCommitRefused,
     /// The miner actor refuses the prove-commit.
@@ -32,12 +36,14 @@ pub(crate) enum Code {
 impl Code {
     /// Every reason.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::AttemptsExhausted,
         Self::AgentAsks,
         Self::LostAfterPreCommit,
         Self::RedoAfterPreCommit,
         Self::MustMove,
+        Self::OtherReplica,
+        Self::TooLateToReseal,
         Self::PreCommitRefused,
         Self::ProveCommitRefused,
         Self::PreCommitGone,
@@ -53,6 +59,8 @@ impl Code {
             Self::LostAfterPreCommit => 1003,
             Self::RedoAfterPreCommit => 1004,
             Self::MustMove => 1005,
+            Self::OtherReplica => 1006,
+            Self::TooLateToReseal => 1007,
             Self::PreCommitRefused => 2001,
             Self::ProveCommitRefused => 2002,
             Self::PreCommitGone => 2003,

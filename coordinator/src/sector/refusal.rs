@@ -1,6 +1,7 @@
 //! Why an event does not count.
 
 use streams::{
+    id::{Epoch, Incarnation},
     sector::{MessageRef, SectorState},
     stage::Stage,
 };
@@ -14,6 +15,18 @@ pub(crate) enum Refused {
     /// It comes from an earlier generation: another ticket, another cache folder.
     #[error("{stage} is of generation {found}, the sector is in generation {current}")]
     OldGeneration { stage: Stage, found: u32, current: u32 },
+    /// It was claimed in another life of the queue: before a total loss, or after the backup that was restored.
+    #[error("{stage} was claimed in incarnation {found}, the sector is in {current}")]
+    OtherIncarnation { stage: Stage, found: Incarnation, current: Incarnation },
+    /// The ticket is not the one that the replica must be made with again.
+    #[error("the sector is sealed again with its ticket of epoch {promised}, not with another")]
+    OtherTicket { promised: Epoch },
+    /// None of its files were there, or it can do without them.
+    #[error("the sector has lost nothing there")]
+    NothingLost,
+    /// A person asks for a stage the sector has not come to.
+    #[error("the sector waits for {next}: it cannot begin with {stage}")]
+    NotThere { stage: Stage, next: String },
     /// It comes from a place that does not hold the sector's files.
     #[error("{stage} was done at {found}, the sector's files are at {current}")]
     OtherPlace { stage: Stage, found: String, current: String },
@@ -23,6 +36,9 @@ pub(crate) enum Refused {
     /// The proof was verified over a seed that is not the sector's any more.
     #[error("the proof was verified over another seed")]
     OtherSeed,
+    /// A fork took a message away that a rebuild only knows from what it did on chain.
+    #[error("the message of its {0} is not known since a rebuild: rebuild again to read what the chain has now")]
+    MessageUnknown(&'static str),
     /// It says what is recorded already.
     #[error("{0} is recorded already")]
     Again(&'static str),

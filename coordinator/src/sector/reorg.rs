@@ -27,8 +27,9 @@ pub(super) fn pre_commit_reorged(mut record: SectorRecord, message: &MessageRef)
         }
         state => return Err(Refused::not_now("pre-commit reorganised away", &state)),
     };
-    same(&pre_commit.message, message)?;
-    record.state = S::PreCommitSent { sealed, message: pre_commit.message };
+    let Some(joined) = pre_commit.message else { return Err(Refused::MessageUnknown("pre-commit")) };
+    same(&joined, message)?;
+    record.state = S::PreCommitSent { sealed, message: joined };
     forget_landing(&mut record, message);
     let what = format!(
         "a fork took {PRE_COMMIT} of epoch {} away: nonce {} is awaited again",
@@ -45,6 +46,9 @@ pub(super) fn prove_commit_reorged(
 ) -> Result<Change, Refused> {
     let S::Proving { sealed, pre_commit, seed, prove_commit, activation, .. } = record.state else {
         return Err(Refused::not_now("prove-commit reorganised away", &record.state));
+    };
+    let (Some(pre_commit), Some(seed), Some(prove_commit)) = (pre_commit, seed, prove_commit) else {
+        return Err(Refused::MessageUnknown("prove-commit"));
     };
     same(&prove_commit, message)?;
     record.state = S::ProveCommitSent { sealed, pre_commit, seed, proof, message: prove_commit };
@@ -73,7 +77,11 @@ pub(super) fn prove_commit_void(
             what = format!("{what}: pre-committed at epoch {epoch}");
             S::PreCommitted { sealed, pre_commit: PreCommit { message, epoch } }
         }
-        None => S::PreCommitSent { sealed, message },
+        None => match message {
+            Some(message) => S::PreCommitSent { sealed, message },
+            // A rebuild found the pre-commit on chain: what would bring it back is not known.
+            None => return Err(Refused::MessageUnknown("pre-commit")),
+        },
     };
     note_landing(&mut record, &landing, exit_code, now);
     Ok(Change::new(record, what))

@@ -2,19 +2,19 @@
 //! C1, C2, finalize.
 
 use streams::{
-    id::Epoch,
-    message::Facts,
+    id::{Epoch, Place},
+    message::{ArtifactRef, ClaimRef, Facts},
     proof::Drawn,
     sector::{Persisted, Placement, STORY_MAX, Sealed, SectorRecord, SectorState, StageRun},
     stage::Stage,
 };
 
-use super::{Change, event::Done, refusal::Refused, wants::queued_at};
+use super::{Change, event::Done, refusal::Refused, resealing, wants::queued_at};
 
 /// A stage is done.
 pub(super) fn done(mut record: SectorRecord, done: Done) -> Result<Change, Refused> {
     let stage = done.facts.stage();
-    fits_here(&record.state, stage, &done)?;
+    fence(&record, stage, done.claim, &done.place)?;
     let run = StageRun {
         stage,
         queued_at: queued_at(&record, stage),
@@ -24,13 +24,14 @@ pub(super) fn done(mut record: SectorRecord, done: Done) -> Result<Change, Refus
         attempt: done.claim.attempt,
     };
     let mut dropped = None;
+    let life = Life { is_cc: record.pieces.is_empty(), generations_lost: record.generations_lost };
     record.state = match record.state {
         // What ended while the sector is parked is kept: a person's `retry` goes on from there.
-        SectorState::Parked { was, reason } => {
-            let was = Box::new(advance(*was, done, record.pieces.is_empty(), &mut dropped)?);
-            SectorState::Parked { was, reason }
-        }
-        state => advance(state, done, record.pieces.is_empty(), &mut dropped)?,
+        SectorState::Parked { was, reason } => match advance(*was, done, life, &mut dropped)? {
+            parked @ SectorState::Parked { .. } => parked,
+            was => SectorState::Parked { was: Box::new(was), reason },
+        },
+        state => advance(state, done, life, &mut dropped)?,
     };
     let took_ms = run.ended_at.ms_since(run.started_at);
     let what = format!("{stage} done by {} in {}.{} s", run.agent, took_ms / 1000, took_ms % 1000 / 100);
@@ -42,34 +43,47 @@ pub(super) fn done(mut record: SectorRecord, done: Done) -> Result<Change, Refus
     Ok(Change { record, what, dropped })
 }
 
-/// In-place work counts only from the place and the generation the record names.
-pub(super) fn fits_here(state: &SectorState, stage: Stage, done: &Done) -> Result<(), Refused> {
-    fence(state, stage, done.claim.generation, done.place.as_str())
-}
-
-/// See [`fits_here`]. C1 and C2 only read: any result that verifies wins.
-pub(super) fn fence(state: &SectorState, stage: Stage, generation: u32, place: &str) -> Result<(), Refused> {
-    let Some(at) = state.placement().filter(|_| stage.writes_in_place()) else { return Ok(()) };
-    if at.generation != generation {
-        return Err(Refused::OldGeneration { stage, found: generation, current: at.generation });
+/// In-place work counts only from the place, the generation and the incarnation that the record names. C1 and C2 only
+/// read: any result that verifies wins.
+pub(super) fn fence(record: &SectorRecord, stage: Stage, claim: ClaimRef, place: &Place) -> Result<(), Refused> {
+    if !stage.writes_in_place() {
+        return Ok(());
     }
-    if at.place.as_str() != place {
-        return Err(Refused::OtherPlace { stage, found: place.to_owned(), current: at.place.to_string() });
+    if claim.incarnation != record.incarnation {
+        return Err(Refused::OtherIncarnation { stage, found: claim.incarnation, current: record.incarnation });
+    }
+    let Some(at) = record.state.placement() else { return Ok(()) };
+    if at.generation != claim.generation {
+        return Err(Refused::OldGeneration { stage, found: claim.generation, current: at.generation });
+    }
+    if at.place != *place {
+        return Err(Refused::OtherPlace { stage, found: place.to_string(), current: at.place.to_string() });
     }
     Ok(())
 }
 
-fn advance(
+/// What of the record decides how a stage's end is read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Life {
+    is_cc: bool,
+    generations_lost: u32,
+}
+
+pub(super) fn advance(
     state: SectorState,
     done: Done,
-    is_cc: bool,
-    dropped: &mut Option<streams::message::ArtifactRef>,
+    life: Life,
+    dropped: &mut Option<ArtifactRef>,
 ) -> Result<SectorState, Refused> {
     use SectorState as S;
+    if let S::Resealing { files, chain } = state {
+        return resealing::advanced(*files, *chain, done, life, dropped);
+    }
     Ok(match (done.facts, state) {
         (Facts::Place { store }, S::Allocated {}) => {
-            let at = Placement { place: done.place, store, generation: 1 };
-            if is_cc { S::PiecesAdded { at } } else { S::Placed { at } }
+            let generation = life.generations_lost.saturating_add(1);
+            let at = Placement { place: done.place, store, generation };
+            if life.is_cc { S::PiecesAdded { at } } else { S::Placed { at } }
         }
         (Facts::AddPiece { .. }, S::Placed { at }) => S::PiecesAdded { at },
         (Facts::TreeD { comm_d }, S::PiecesAdded { at }) => S::TreeDDone { at, comm_d },
@@ -150,6 +164,8 @@ pub(super) fn sealed_mut(state: &mut SectorState) -> Option<&mut Sealed> {
         | S::TreeDDone { .. }
         | S::Ticketed { .. }
         | S::Pc1Done { .. }
+        | S::Resealing { .. }
+        | S::PreCommitExpired { .. }
         | S::Parked { .. }
         | S::Aborted { .. } => None,
     }
@@ -157,12 +173,20 @@ pub(super) fn sealed_mut(state: &mut SectorState) -> Option<&mut Sealed> {
 
 /// PC1 is claimed: from here on this generation has this ticket and no other.
 pub(super) fn ticket_drawn(mut record: SectorRecord, ticket: Drawn) -> Result<Change, Refused> {
-    record.state = match record.state {
-        SectorState::TreeDDone { at, comm_d } => SectorState::Ticketed { at, comm_d, ticket },
-        SectorState::Ticketed { .. } => return Err(Refused::Again("a ticket of this generation")),
-        state => return Err(Refused::not_now("ticket drawn", &state)),
-    };
+    record.state = ticketed(record.state, ticket)?;
     Ok(Change::new(record, format!("ticket of epoch {}", ticket.epoch)))
+}
+
+fn ticketed(state: SectorState, ticket: Drawn) -> Result<SectorState, Refused> {
+    match state {
+        SectorState::TreeDDone { at, comm_d } => Ok(SectorState::Ticketed { at, comm_d, ticket }),
+        SectorState::Ticketed { .. } => Err(Refused::Again("a ticket of this generation")),
+        SectorState::Resealing { files, chain } => match chain.sealed() {
+            Some(sealed) if sealed.ticket != ticket => Err(Refused::OtherTicket { promised: sealed.ticket.epoch }),
+            _ => Ok(SectorState::Resealing { files: Box::new(ticketed(*files, ticket)?), chain }),
+        },
+        state => Err(Refused::not_now("ticket drawn", &state)),
+    }
 }
 
 /// Work over a ticket that no pre-commit can use any more is void: a new generation begins in an empty cache folder.

@@ -6,7 +6,7 @@
 use streams::{
     id::{Epoch, Place, Timestamp},
     message::{ArtifactRef, Task},
-    sector::{MessageRef, SectorRecord, SectorState},
+    sector::{MessageRef, SectorRecord, SectorState, StageError, Succession},
     stage::Stage,
     subject::{TaskSubject, Whither},
 };
@@ -24,6 +24,8 @@ pub(crate) enum Action {
     Follow { message: MessageRef },
     /// Draw the seed once its epoch is reached.
     AwaitSeed { pre_commit: Epoch },
+    /// Make the sector that takes its pieces over.
+    Succeed,
     /// Delete an artifact nothing needs any more.
     DropArtifact(ArtifactRef),
 }
@@ -35,36 +37,74 @@ const RETRY_PAUSES_S: [u64; 4] = [1, 4, 16, 60];
 pub(crate) fn wants(record: &SectorRecord) -> Vec<Action> {
     let mut wanted = Vec::new();
     match &record.state {
-        SectorState::Allocated {} => wanted.push(publish(record, Stage::Place)),
-        SectorState::Placed { .. } => wanted.push(publish(record, Stage::AddPiece)),
-        SectorState::PiecesAdded { .. } => wanted.push(publish(record, Stage::TreeD)),
-        SectorState::TreeDDone { .. } | SectorState::Ticketed { .. } => wanted.push(publish(record, Stage::Pc1)),
-        SectorState::Pc1Done { .. } => wanted.push(publish(record, Stage::Pc2)),
-        SectorState::Pc2Done { .. } => wanted.push(Action::OfferPreCommit),
-        SectorState::PreCommitSent { message, .. } | SectorState::ProveCommitSent { message, .. } => {
-            wanted.push(Action::Follow { message: message.clone() });
+        SectorState::Resealing { files, chain } => {
+            wanted.extend(of_files(record, files));
+            wanted.extend(of_chain(chain));
         }
-        SectorState::PreCommitted { pre_commit, .. } => wanted.push(Action::AwaitSeed { pre_commit: pre_commit.epoch }),
-        SectorState::SeedReady { .. } => wanted.push(publish(record, Stage::C1)),
-        SectorState::C1Done { .. } => wanted.push(publish(record, Stage::C2)),
-        SectorState::C2Done { sealed, .. } if sealed.persisted.is_some() => wanted.push(Action::OfferProveCommit),
-        SectorState::C2Done { .. } => {}
-        SectorState::Proving { finalized: false, .. } => wanted.push(publish(record, Stage::Finalize)),
-        SectorState::Proving { finalized: true, .. } | SectorState::Parked { .. } | SectorState::Aborted { .. } => {
-            return wanted;
+        SectorState::PreCommitExpired { successor: Succession::Begun { .. }, .. }
+        | SectorState::Proving { finalized: true, .. }
+        | SectorState::Parked { .. }
+        | SectorState::Aborted { .. } => {}
+        SectorState::PreCommitExpired { .. } => wanted.push(Action::Succeed),
+        state => {
+            wanted.extend(of_files(record, state));
+            wanted.extend(of_chain(state));
+            if state.sealed().is_some_and(|sealed| sealed.persisted.is_none()) {
+                wanted.push(publish(record, Stage::Persist));
+            }
         }
-    }
-    if record.state.sealed().is_some_and(|sealed| sealed.persisted.is_none()) {
-        wanted.push(publish(record, Stage::Persist));
     }
     wanted
 }
 
+/// The stage that comes next.
+pub(super) const fn next_stage(state: &SectorState) -> Option<Stage> {
+    match state {
+        SectorState::Allocated {} => Some(Stage::Place),
+        SectorState::Placed { .. } => Some(Stage::AddPiece),
+        SectorState::PiecesAdded { .. } => Some(Stage::TreeD),
+        SectorState::TreeDDone { .. } | SectorState::Ticketed { .. } => Some(Stage::Pc1),
+        SectorState::Pc1Done { .. } => Some(Stage::Pc2),
+        SectorState::SeedReady { .. } => Some(Stage::C1),
+        SectorState::C1Done { .. } => Some(Stage::C2),
+        SectorState::Proving { finalized: false, .. } => Some(Stage::Finalize),
+        SectorState::Resealing { files, .. } => next_stage(files),
+        SectorState::Pc2Done { .. }
+        | SectorState::PreCommitSent { .. }
+        | SectorState::PreCommitted { .. }
+        | SectorState::C2Done { .. }
+        | SectorState::ProveCommitSent { .. }
+        | SectorState::Proving { .. }
+        | SectorState::PreCommitExpired { .. }
+        | SectorState::Parked { .. }
+        | SectorState::Aborted { .. } => None,
+    }
+}
+
+fn of_files(record: &SectorRecord, state: &SectorState) -> Option<Action> {
+    next_stage(state).map(|stage| publish(record, stage))
+}
+
+fn of_chain(state: &SectorState) -> Option<Action> {
+    match state {
+        SectorState::Pc2Done { .. } => Some(Action::OfferPreCommit),
+        SectorState::PreCommitSent { message, .. } | SectorState::ProveCommitSent { message, .. } => {
+            Some(Action::Follow { message: message.clone() })
+        }
+        SectorState::PreCommitted { pre_commit, .. } => Some(Action::AwaitSeed { pre_commit: pre_commit.epoch }),
+        SectorState::C2Done { sealed, .. } if sealed.persisted.is_some() => Some(Action::OfferProveCommit),
+        _ => None,
+    }
+}
+
 /// Whether a sector is at its end, or waits for a person.
-pub(crate) fn is_at_rest(state: &SectorState) -> bool {
+pub(crate) const fn is_at_rest(state: &SectorState) -> bool {
     matches!(
         state,
-        SectorState::Proving { finalized: true, .. } | SectorState::Parked { .. } | SectorState::Aborted { .. }
+        SectorState::Proving { finalized: true, .. }
+            | SectorState::PreCommitExpired { successor: Succession::Begun { .. }, .. }
+            | SectorState::Parked { .. }
+            | SectorState::Aborted { .. }
     )
 }
 
@@ -73,14 +113,24 @@ pub(super) fn wants_stage(record: &SectorRecord, stage: Stage) -> bool {
     wants(record).iter().any(|action| matches!(action, Action::Publish { stage: s, .. } if *s == stage))
 }
 
+/// The failed attempts at a stage; a wait is none.
+pub(super) fn attempts(record: &SectorRecord, stage: Stage) -> impl Iterator<Item = &StageError> {
+    record.errors.iter().filter(move |error| error.stage == stage && error.until.is_none())
+}
+
 fn publish(record: &SectorRecord, stage: Stage) -> Action {
-    let failed = record.errors.iter().filter(|e| e.stage == stage);
-    let not_before = failed.clone().next_back().map(|last| {
-        let pause =
-            RETRY_PAUSES_S.get(failed.count().saturating_sub(1)).or(RETRY_PAUSES_S.last()).copied().unwrap_or(0);
-        Timestamp(last.at.0.saturating_add(pause.saturating_mul(1000)))
-    });
-    Action::Publish { stage, not_before }
+    Action::Publish { stage, not_before: not_before(record, stage) }
+}
+
+/// When a stage may be tried again: after the pause that follows a failure, or at the time an agent asked for.
+pub(crate) fn not_before(record: &SectorRecord, stage: Stage) -> Option<Timestamp> {
+    let last = record.errors.iter().rev().find(|error| error.stage == stage)?;
+    if last.until.is_some() {
+        return last.until;
+    }
+    let failed = attempts(record, stage).count();
+    let pause = RETRY_PAUSES_S.get(failed.saturating_sub(1)).or(RETRY_PAUSES_S.last()).copied().unwrap_or(0);
+    Some(Timestamp(last.at.0.saturating_add(pause.saturating_mul(1000))))
 }
 
 /// The pointer to a stage: its subject and its text. `None` while a bound stage has no place to go to.

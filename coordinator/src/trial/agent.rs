@@ -22,7 +22,7 @@ use streams::{
 };
 use tokio::task::JoinSet;
 
-use super::node::pretended_proof;
+use super::{node::pretended_proof, stores::Stores};
 use crate::verify::{commitments, statement};
 
 const PULL: Duration = Duration::from_secs(2);
@@ -50,10 +50,16 @@ struct Worker {
     agent: AgentId,
     faults: Faults,
     pieces: Arc<Vec<u8>>,
+    stores: Stores,
 }
 
 impl Agent {
     pub(super) async fn start(nats: &Nats, faults: Faults, payload: Vec<u8>) -> Self {
+        Self::with_stores(nats, faults, payload, Stores::default()).await
+    }
+
+    /// An agent whose stores outlive it and the queue.
+    pub(super) async fn with_stores(nats: &Nats, faults: Faults, payload: Vec<u8>, stores: Stores) -> Self {
         let place: Place = "trial".parse().unwrap();
         let worker = Worker {
             nats: nats.clone(),
@@ -62,8 +68,11 @@ impl Agent {
             agent: "pretender".parse().unwrap(),
             faults,
             pieces: Arc::new(payload),
+            stores: stores.clone(),
         };
         let mut pulls = JoinSet::new();
+        pulls.spawn(stores.clone().announce(nats.clone(), worker.agent.clone(), place.clone()));
+        pulls.spawn(stores.answer(nats.clone(), worker.agent.clone()));
         let at = Whither::At(place);
         for (class, whither) in [
             (Class::Pc1Cpu, Whither::Any),
@@ -93,6 +102,9 @@ impl Agent {
 impl Worker {
     async fn work(&self, task: &Task) -> Option<TaskResult> {
         let record = self.sectors.get(&task.sector.key()).await.unwrap()?.value;
+        if self.stores.is_braked(task.sector, task.stage) {
+            return None;
+        }
         let now = Timestamp(record.entered_at.0 + 1);
         let generation = record.state.placement().map_or(0, |at| at.generation);
         let fault = self.faults.lock().unwrap().get_mut(&task.stage).and_then(Vec::pop);
@@ -100,7 +112,13 @@ impl Worker {
             Some(Fault::Fail(class)) => Outcome::Failed {
                 failure: Failure { class, code: "pretended".to_owned(), message: "as told".to_owned() },
             },
-            other => Outcome::Done { facts: self.facts(task, &record, other == Some(Fault::Lie)).await? },
+            other => {
+                let facts = self.facts(task, &record, other == Some(Fault::Lie)).await?;
+                // As a real agent does: files first, the result after.
+                let latest = self.sectors.get(&task.sector.key()).await.unwrap()?.value;
+                self.stores.keep(&latest, &self.place, facts.clone());
+                Outcome::Done { facts }
+            }
         };
         Some(TaskResult {
             sector: task.sector,

@@ -25,7 +25,7 @@ fn config(world: &World) -> Config {
 }
 
 async fn begin(world: &World) -> (Running, Agent, SectorId) {
-    let coordinator = world.run_as(config(world)).await;
+    let coordinator = world.run_with(config(world)).await;
     let miner = world.miner().await;
     let agent = Agent::start(&world.nats, std::sync::Arc::default(), Vec::new()).await;
     let sector = submit(world, miner).await;
@@ -38,14 +38,9 @@ async fn submit(world: &World, miner: MinerId) -> SectorId {
 
 /// The epoch of a sector's pre-commit, as its record has it.
 fn pre_committed_at(record: &SectorRecord) -> Epoch {
-    match &record.state {
-        SectorState::PreCommitted { pre_commit, .. }
-        | SectorState::SeedReady { pre_commit, .. }
-        | SectorState::C1Done { pre_commit, .. }
-        | SectorState::C2Done { pre_commit, .. }
-        | SectorState::ProveCommitSent { pre_commit, .. }
-        | SectorState::Proving { pre_commit, .. } => pre_commit.epoch,
-        state => panic!("{state:?}"),
+    match record.state.pre_commit() {
+        Some(pre_commit) => pre_commit.epoch,
+        None => panic!("{:?}", record.state),
     }
 }
 
@@ -125,7 +120,7 @@ async fn a_node_that_breaks_and_lies_delays_a_sector_and_nothing_else() {
     let world = World::new().await;
     let mut config = config(&world);
     config.chain.timeout = std::time::Duration::from_secs(1);
-    let coordinator = world.run_as(config).await;
+    let coordinator = world.run_with(config).await;
     let miner = world.miner().await;
     let _agent = Agent::start(&world.nats, std::sync::Arc::default(), Vec::new()).await;
     let every = |does, times| Rule { method: "*".to_owned(), times, does };

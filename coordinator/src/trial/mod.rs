@@ -6,5 +6,9 @@
 mod agent;
 mod forks;
 mod node;
+mod queue_of_three;
+mod rebuild;
+mod restore;
 mod road;
+mod stores;
 mod world;

@@ -18,7 +18,9 @@ use tokio::{sync::oneshot, task::JoinHandle};
 use super::node::{Node, Pretended, key_file};
 use crate::{
     app::App,
+    cli, command,
     config::{self, Config, HttpSection},
+    rebuild::Report,
 };
 
 pub(super) const LIMIT: Duration = Duration::from_secs(90);
@@ -65,7 +67,11 @@ impl World {
     }
 
     pub(super) async fn build(&self, config: Config) -> Result<App, CliError> {
-        App::build(config, &self.home.path().join("coordinator")).await
+        App::build(config, &self.data()).await
+    }
+
+    pub(super) async fn run(&self) -> Running {
+        self.run_with(self.config()).await
     }
 
     /// The chain, to drive it.
@@ -73,12 +79,8 @@ impl World {
         &self.node.chain
     }
 
-    pub(super) async fn run(&self) -> Running {
-        self.run_as(self.config()).await
-    }
-
     #[expect(clippy::disallowed_methods, reason = "the test waits for it when it stops the coordinator")]
-    pub(super) async fn run_as(&self, config: Config) -> Running {
+    pub(super) async fn run_with(&self, config: Config) -> Running {
         let app = self.build(config).await.unwrap();
         let (stop, stopped) = oneshot::channel();
         let ended = tokio::spawn(async move {
@@ -87,6 +89,36 @@ impl World {
             tasks.run_until(stopped).await.unwrap();
         });
         Running { stop, ended }
+    }
+
+    /// The coordinator's data folder.
+    pub(super) fn data(&self) -> PathBuf {
+        self.home.path().join("coordinator")
+    }
+
+    /// `coordinator rebuild`, as a person types it.
+    pub(super) async fn rebuild(&self, without: &[&str]) -> Result<Report, CliError> {
+        let patience = Self::patience(without);
+        let args = cli::Rebuild { dry_run: false, patience };
+        command::rebuild::rebuild(&self.config(), &self.data(), &args).await
+    }
+
+    pub(super) fn patience(without: &[&str]) -> cli::Patience {
+        cli::Patience {
+            without: without.iter().map(|name| name.parse().unwrap()).collect(),
+            wait: Duration::from_secs(5),
+            pool_wait: LIMIT,
+            output: cli::Output { output: host::output::Format::Name },
+        }
+    }
+
+    /// The next nonce of the coordinator's sender: how many messages of it have landed.
+    pub(super) async fn landed(&self) -> u64 {
+        let key = chain::key::LocalKey::load(&self.key).unwrap();
+        let node = chain::rpc::NodeConfig { endpoint: self.node.url.clone(), ..Default::default() };
+        let chain = chain::rpc::JsonRpc::new(&node).unwrap();
+        let head = chain::ChainApi::head(&chain).await.unwrap();
+        chain::ChainApi::actor(&chain, &key.address(), &head.key).await.unwrap().nonce
     }
 
     /// Asks until a coordinator leads and answers.
@@ -127,5 +159,12 @@ impl World {
             if done { Ok(record) } else { Err(format!("{record:#?}")) }
         })
         .await
+    }
+}
+
+/// Takes the coordinator's lease away from a holder that is gone.
+pub(super) async fn free_lease(nats: &Nats) {
+    if let Ok(bucket) = Bucket::<streams::records::LeaseHeld>::open(nats, BucketName::Leases).await {
+        bucket.delete("coordinator").await.unwrap();
     }
 }

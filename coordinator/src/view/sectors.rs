@@ -6,13 +6,13 @@ use host::{
 };
 use streams::{
     id::Timestamp,
-    sector::{SectorRecord, SectorState},
+    sector::{SectorRecord, SectorState, StageError},
 };
 
-use super::{clock_time, span};
+use super::{clock_time, show::successor_words, span};
 
 /// Every state's name, in the order of a sector's life.
-pub(crate) const STATES: [&str; 16] = [
+pub(crate) const STATES: [&str; 18] = [
     "allocated",
     "placed",
     "pieces-added",
@@ -27,6 +27,8 @@ pub(crate) const STATES: [&str; 16] = [
     "c2-done",
     "prove-commit-sent",
     "proving",
+    "resealing",
+    "pre-commit-expired",
     "parked",
     "aborted",
 ];
@@ -68,8 +70,19 @@ fn note(record: &SectorRecord) -> String {
     match &record.state {
         SectorState::Parked { reason, .. } => format!("{}: {}", reason.code, reason.text),
         SectorState::Aborted { reason } => reason.clone(),
+        SectorState::Resealing { files, chain } => format!("files {}, chain {}", files.name(), chain.name()),
+        SectorState::PreCommitExpired { due, successor, .. } => {
+            format!("was due at epoch {due}; {}", successor_words(successor))
+        }
         SectorState::Proving { deadline, partition, .. } => format!("deadline {deadline}, partition {partition}"),
-        _ => record.errors.last().map(|e| format!("{} failed: {}", e.stage, e.code)).unwrap_or_default(),
+        _ => record.errors.last().map(error_note).unwrap_or_default(),
+    }
+}
+
+fn error_note(error: &StageError) -> String {
+    match error.until {
+        None => format!("{} failed: {}", error.stage, error.code),
+        Some(until) => format!("{} waits until {}: {}", error.stage, clock_time(until), error.code),
     }
 }
 

@@ -8,7 +8,7 @@ use streams::{
     id::{Epoch, Timestamp},
     proof::Drawn,
     records::ChainHead,
-    sector::{MessageNote, PreCommit, Sealed, SectorRecord, SectorState, StageRun},
+    sector::{MessageNote, PreCommit, Sealed, SectorRecord, SectorState, StageRun, Succession},
 };
 
 use super::{clock_time, span};
@@ -25,6 +25,10 @@ pub(crate) fn story(record: &SectorRecord, head: Option<&ChainHead>, now: Timest
     }
     if let SectorState::Aborted { reason } = state {
         details.fact("aborted", reason.clone());
+    }
+    if let SectorState::PreCommitExpired { pre_commit, due, successor } = state {
+        details.fact("expired", format!("pre-committed at epoch {}, due at epoch {due}", pre_commit.epoch));
+        details.fact("successor", successor_words(successor));
     }
     details.fact(
         "submitted",
@@ -50,6 +54,10 @@ pub(crate) fn story(record: &SectorRecord, head: Option<&ChainHead>, now: Timest
         SectorState::Parked { was, .. } => was.as_ref(),
         other => other,
     };
+    if let SectorState::Resealing { files, chain } = inner {
+        details.fact("sealed again", format!("its files are {}, on chain it is {}", files.name(), chain.name()));
+    }
+    let inner = inner.of_chain();
     chain_facts(&mut details, inner, head);
     for run in &record.story {
         details.fact(run.stage.as_str(), ran(run));
@@ -58,17 +66,25 @@ pub(crate) fn story(record: &SectorRecord, head: Option<&ChainHead>, now: Timest
         details.fact(&note.method, sent(note));
     }
     for error in &record.errors {
-        let text = format!(
-            "attempt {} on {} at {}: {}: {}",
-            error.attempt,
-            error.agent,
-            clock_time(error.at),
-            error.code,
-            error.message
-        );
-        details.fact(&format!("{} failed", error.stage), text);
+        let at = clock_time(error.at);
+        let text = format!("attempt {} on {} at {at}: {}: {}", error.attempt, error.agent, error.code, error.message);
+        match error.until {
+            None => details.fact(&format!("{} failed", error.stage), text),
+            Some(until) => {
+                details.fact(&format!("{} waits", error.stage), format!("until {}: {text}", clock_time(until)))
+            }
+        }
     }
     Ok(details)
+}
+
+/// What became of the pieces of a sector whose pre-commit expired.
+pub(super) fn successor_words(successor: &Succession) -> String {
+    match successor {
+        Succession::Wanted {} => "a new sector is to be made".to_owned(),
+        Succession::Named { by } => format!("sector {by}, about to be made"),
+        Succession::Begun { by } => format!("sector {by}"),
+    }
 }
 
 fn chain_facts(details: &mut Details, state: &SectorState, head: Option<&ChainHead>) {
@@ -107,10 +123,12 @@ fn known(state: &SectorState) -> (Option<Drawn>, Option<&PreCommit>, Option<Draw
             (Some(sealed.ticket), Some(pre_commit), Some(*seed))
         }
         SectorState::Proving { sealed, pre_commit, seed, .. } => (Some(sealed.ticket), pre_commit.as_ref(), *seed),
+        SectorState::PreCommitExpired { pre_commit, .. } => (None, Some(pre_commit), None),
         SectorState::Allocated {}
         | SectorState::Placed { .. }
         | SectorState::PiecesAdded { .. }
         | SectorState::TreeDDone { .. }
+        | SectorState::Resealing { .. }
         | SectorState::Parked { .. }
         | SectorState::Aborted { .. } => (None, None, None),
     }

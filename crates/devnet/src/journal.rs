@@ -16,7 +16,7 @@
 //! | `dropped` | `cids`, `height` | the mempool lost messages |
 //! | `replaced` | `cid`, `from`, `nonce`, `old` (CID or null), `height` | somebody put another message in a waiting one's place |
 //!
-//! Addresses are written as the sender wrote them (`f3…`, `f01000`), miners as numbers, CIDs as text. The message of a
+//! Addresses are written as the sender wrote them (`f3…`, `f01000`), miners as `f01000`, CIDs as text. The message of a
 //! `tipset` line is executed in that tipset, so its effect is in the state from the tipset's child on.
 
 use std::{collections::VecDeque, fs::File, io::Write as _};

@@ -25,6 +25,8 @@ mod record;
 mod run;
 mod secrets;
 mod states;
+#[cfg(test)]
+mod tests;
 mod transitions;
 
 pub use load::{BadEvidence, Evidence};

@@ -8,4 +8,5 @@
 pub mod checker;
 pub mod evidence;
 pub mod faults;
+pub mod lossy;
 pub mod recorder;

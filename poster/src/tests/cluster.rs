@@ -340,6 +340,8 @@ fn proving(number: u64) -> SectorRecord {
         },
         entered_at: Timestamp(0),
         seq: 1,
+        what: String::new(),
+        generations_lost: 0,
         errors: Vec::new(),
         story: Vec::new(),
         messages: Vec::new(),

@@ -59,7 +59,7 @@ impl Runner {
         let (dir, ended) = match self.job_dir(&order, left, started_at) {
             Ok(dir) => {
                 let work = async |at: AtWork<'_>| stage::post::run(&self.tools, &at, &task).await;
-                let work = self.at_work(&order, &dir, started_at, work);
+                let work = Box::pin(self.at_work(&order, &dir, started_at, work));
                 let ended = keep_alive::while_working(&mut pointer, None, ack_wait, work).await;
                 (Some(dir), ended)
             }

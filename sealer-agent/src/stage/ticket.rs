@@ -25,7 +25,9 @@ pub(crate) async fn ticketed(tools: &Tools, record: &SectorRecord) -> Result<Sec
     })?;
     let again = tools.sectors.get(&record.id.key()).await?.map(|entry| entry.value);
     match again {
-        Some(record) if matches!(&record.state, SectorState::Ticketed { ticket, .. } if *ticket == drawn) => Ok(record),
+        Some(record) if matches!(record.state.of_files(), SectorState::Ticketed { ticket, .. } if *ticket == drawn) => {
+            Ok(record)
+        }
         Some(record) => Err(Halt::back(
             BUSY_DELAY,
             format!("the ticket was answered, and the record is {} without it", record.state.name()),

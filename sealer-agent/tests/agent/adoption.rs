@@ -4,15 +4,17 @@ use std::{fs, time::Duration};
 
 use rustix::process::Signal;
 use streams::{
+    artifact::Artifacts,
     message::{Facts, Outcome},
     sector::{SectorRecord, SectorState},
     stage::Stage,
 };
 
 use crate::{
-    cluster::{Cluster, wait_for},
+    cluster::{Cluster, submitted, wait_for},
     ends::{PC1, at_work, waiting_for_tree_d},
     host_files::{Agent, Host, processes_with},
+    life::{C2_DONE, waits_for_c2},
 };
 
 const ACK_WAIT: Duration = Duration::from_secs(3);
@@ -172,6 +174,40 @@ async fn another_agent_of_the_host_goes_on_for_one_that_stays_dead() {
     assert_eq!((result.agent.as_str(), result.claim.attempt), ("b", 1));
     sealing.move_on().await;
     assert!(other.terminate().success());
+}
+
+/// For a stage that only reads, a proof counts whoever made it: also while another agent tries.
+#[tokio::test]
+async fn a_free_stage_that_another_took_over_is_offered_all_the_same() {
+    let (one, two) = (Host::bare(), Host::bare());
+    let cluster = Cluster::start(Duration::from_secs(2)).await;
+    let c1 = one.path("c1");
+    host::durable::write(&c1, b"vanilla").unwrap();
+    let c1 = Artifacts::open(&cluster.nats).await.unwrap().put("c1/test", &c1).await.unwrap();
+    for host in [&one, &two] {
+        host.configure(&format!("prover = \"{}\"", host.hanging_before("c2", C2_DONE).display()));
+    }
+    let c2 = &["--class", "c2-gpu"];
+    let mut first = one.agent(cluster.server.url(), "a", c2);
+    let sector = SectorRecord { state: waits_for_c2(c1), ..submitted(3, vec![]) };
+    cluster.set(&sector).await;
+    cluster.order(sector.id, Stage::C2, None).await;
+    at_work(&one, "a").await;
+    first.kill9();
+    let second = two.agent(cluster.server.url(), "b", c2);
+    at_work(&two, "b").await;
+    let first = one.agent(cluster.server.url(), "a", c2);
+    said(&first, "it is adopted").await;
+    one.release();
+    let result = cluster.result().await;
+    assert!(matches!(result.outcome, Outcome::Done { .. }), "{result:?}");
+    assert_eq!((result.agent.as_str(), result.claim.attempt), ("a", 1));
+    let held = cluster.claims.get(&format!("{}.c2", sector.id.key())).await.unwrap().unwrap().value;
+    assert_eq!((held.agent.as_str(), held.attempt), ("b", 2), "the other one goes on");
+    assert_eq!((one.started().len(), two.started().len()), (1, 1));
+    two.release();
+    assert_eq!(cluster.result().await.agent.as_str(), "b");
+    assert!(first.terminate().success() && second.terminate().success());
 }
 
 #[tokio::test]

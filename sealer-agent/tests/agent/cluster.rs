@@ -144,6 +144,8 @@ pub(crate) fn submitted(number: u64, pieces: Vec<Piece>) -> SectorRecord {
         state: SectorState::Allocated {},
         entered_at: Timestamp(1),
         seq: 1,
+        what: String::new(),
+        generations_lost: 0,
         errors: vec![],
         story: vec![],
         messages: vec![],

@@ -78,7 +78,8 @@ async fn a_drained_agent_hands_over_to_one_that_waits() {
     let drained = std::time::Instant::now();
     at_work(&host, "second").await;
     let pause = drained.elapsed();
-    assert!(pause < Duration::from_secs(2), "handed over after {pause:?}");
+    // A second or two; but a test may share its cores.
+    assert!(pause < Duration::from_secs(5), "handed over after {pause:?}");
     assert_eq!(host.started().len(), 2, "one prover each");
     host.release();
     let result = cluster.result().await;

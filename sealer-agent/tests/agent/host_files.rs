@@ -49,12 +49,16 @@ impl Host {
 
     /// A prover that hangs in one stage until it is [released](Self::release), and works in all others.
     pub(crate) fn hanging(&self, stage: &str) -> PathBuf {
+        self.hanging_before(stage, "exec \"$PROVER\" \"$1\"")
+    }
+
+    /// A prover that hangs in one stage until it is released, and then does as the shell text says.
+    pub(crate) fn hanging_before(&self, stage: &str, then: &str) -> PathBuf {
         let fifo = self.path("fifo");
         let mode = rustix::fs::Mode::from_raw_mode(0o600);
         rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0).unwrap();
         let text = format!(
-            "if grep -q '\"stage\":\"{stage}\"' \"$1/request.json\"; then echo $$ >> '{}'; read _ < '{}'; fi\n\
-             exec \"$PROVER\" \"$1\"",
+            "if grep -q '\"stage\":\"{stage}\"' \"$1/request.json\"; then echo $$ >> '{}'; read _ < '{}'; fi\n{then}",
             self.path("started").display(),
             fifo.display()
         );

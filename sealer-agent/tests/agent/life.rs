@@ -9,9 +9,11 @@ use std::{
 use axum::{Router, body::Bytes, extract::State, routing};
 use sha2::Digest as _;
 use streams::{
-    message::{Facts, UnsealOrder},
+    artifact::Artifacts,
+    message::{ArtifactRef, Facts, UnsealOrder},
     proof::{Bytes32, Drawn},
-    sector::{MessageRef, Persisted, PreCommit, Sealed, SectorRecord, SectorState},
+    records::AgentRecord,
+    sector::{MessageRef, Persisted, PreCommit, Sealed, SectorRecord, SectorState, StageError},
     stage::Stage,
 };
 
@@ -127,15 +129,15 @@ pub(crate) async fn seal(cluster: &Cluster, sector: &mut SectorRecord) -> Sealed
 }
 
 pub(crate) fn pre_commit() -> PreCommit {
-    PreCommit { message: message(), epoch: 150 }
+    PreCommit { message: Some(message()), epoch: 150 }
 }
 
 pub(crate) fn proving(sealed: Sealed, seed: Drawn) -> SectorState {
     SectorState::Proving {
         sealed,
-        pre_commit: pre_commit(),
-        seed,
-        prove_commit: message(),
+        pre_commit: Some(pre_commit()),
+        seed: Some(seed),
+        prove_commit: Some(message()),
         activation: 400,
         expiration: 9000,
         deadline: 0,
@@ -169,15 +171,59 @@ async fn a_free_class_works_without_any_store() {
     let cluster = Cluster::start(Duration::from_secs(20)).await;
     let c1 = host.path("c1");
     host::durable::write(&c1, b"vanilla").unwrap();
-    let artifacts = streams::artifact::Artifacts::open(&cluster.nats).await.unwrap();
+    let artifacts = Artifacts::open(&cluster.nats).await.unwrap();
     let c1 = artifacts.put("c1/test", &c1).await.unwrap();
     // Only what the request says can be checked without parameters.
-    let done = r#"{"v":1,"is":"done","work_ms":1,"output":{"stage":"c2","proof":"AAAA"}}"#;
-    let script =
-        host.script("c2-prover", &format!("grep -q vanilla \"$1/c1.json\" && echo '{done}' > \"$1/result.json\""));
+    let script = host.script("c2-prover", &format!("grep -q vanilla \"$1/c1.json\" && {C2_DONE}"));
     host.configure(&format!("prover = \"{}\"", script.display()));
     let agent = host.agent(cluster.server.url(), "a", &["--class", "c2-gpu"]);
 
+    let mut sector = submitted(3, vec![]);
+    let done = cluster.does(&mut sector, Stage::C2, waits_for_c2(c1)).await;
+    assert_eq!(done, Facts::C2 { proof: streams::proof::ProofBytes(vec![0, 0, 0]) });
+    assert!(agent.terminate().success());
+}
+
+/// A stage that failed here as one for another machine waits for another agent, and not for ever.
+#[tokio::test]
+async fn what_failed_here_is_left_to_another_agent_for_a_while() {
+    let host = Host::bare();
+    let cluster = Cluster::start(Duration::from_secs(1)).await;
+    let c1 = host.path("c1");
+    host::durable::write(&c1, b"vanilla").unwrap();
+    let c1 = Artifacts::open(&cluster.nats).await.unwrap().put("c1/test", &c1).await.unwrap();
+    host.configure(&format!("prover = \"{}\"", host.script("c2-prover", C2_DONE).display()));
+    let agent = host.agent(cluster.server.url(), "a", &["--class", "c2-gpu"]);
+    let me = wait_for(async || {
+        cluster.agents.get("a").await.unwrap().map(|entry| entry.value).ok_or_else(|| "no heartbeat".to_owned())
+    })
+    .await;
+    // Another agent of the class, which never takes anything.
+    cluster.agents.put("b", &AgentRecord { agent: "b".parse().unwrap(), ..me.clone() }).await.unwrap();
+    let error = StageError {
+        at: me.at,
+        stage: Stage::C2,
+        attempt: 1,
+        agent: me.agent,
+        code: "missing-params".to_owned(),
+        message: "as the test says".to_owned(),
+    };
+    let record = submitted(3, vec![]);
+    cluster.set(&SectorRecord { state: waits_for_c2(c1), errors: vec![error], ..record.clone() }).await;
+    cluster.order(record.id, Stage::C2, None).await;
+    assert_eq!(cluster.facts(Stage::C2).await.stage(), Stage::C2);
+    let log = agent.log();
+    let said = |words: &str| log.find(words).unwrap_or_else(|| panic!("it did not say \"{words}\": {log}"));
+    assert!(said("another agent can do it") < said("no other agent took it"), "{log}");
+    assert!(agent.terminate().success());
+}
+
+/// Shell text: what a prover does that has made a C2 proof.
+pub(crate) const C2_DONE: &str =
+    r#"echo '{"v":1,"is":"done","work_ms":1,"output":{"stage":"c2","proof":"AAAA"}}' > "$1/result.json""#;
+
+/// A sector sealed elsewhere, whose vanilla proofs are stored.
+pub(crate) fn waits_for_c2(c1: ArtifactRef) -> SectorState {
     let elsewhere = streams::sector::Placement {
         place: "elsewhere".parse().unwrap(),
         ..at(streams::id::StoreId(uuid::Uuid::nil()))
@@ -185,9 +231,5 @@ async fn a_free_class_works_without_any_store() {
     let drawn = |epoch| Drawn { epoch, value: Bytes32([6; 32]) };
     let sealed =
         Sealed { at: elsewhere, ticket: drawn(1), comm_d: Bytes32([1; 32]), comm_r: Bytes32([2; 32]), persisted: None };
-    let mut sector = submitted(3, vec![]);
-    let state = SectorState::C1Done { sealed, pre_commit: pre_commit(), seed: drawn(2), c1 };
-    let done = cluster.does(&mut sector, Stage::C2, state).await;
-    assert_eq!(done, Facts::C2 { proof: streams::proof::ProofBytes(vec![0, 0, 0]) });
-    assert!(agent.terminate().success());
+    SectorState::C1Done { sealed, pre_commit: pre_commit(), seed: drawn(2), c1 }
 }

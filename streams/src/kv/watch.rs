@@ -10,10 +10,10 @@ use async_nats::jetstream::{
 use futures::StreamExt as _;
 
 use super::{Bucket, Entry, is_marker};
-use crate::{error::QueueError, message::Text};
+use crate::{error::QueueError, layout, message::Text};
 
 /// How long a scan waits for its next message before it begins again: keys that expire meanwhile never come.
-const STALL_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const STALL_LIMIT: Duration = Duration::from_secs(5);
 /// How often a scan begins.
 const SCANS_MAX: u32 = 3;
 /// How often a broken watch is opened again, each time after a pause, before its reader hears of it.
@@ -31,6 +31,10 @@ pub enum Change<T> {
         key: String,
     },
 }
+
+/// How long a watch is silent before it looks whether its bucket was made anew: the client's own consumer would wait
+/// for ever for a sequence that a new stream has not reached.
+const SILENCE_MAX: Duration = Duration::from_secs(15);
 
 /// Changes under the watched keys.
 ///
@@ -51,14 +55,14 @@ impl<T> fmt::Debug for Watch<T> {
 }
 
 /// The messages of a filter, and how many of them there were at the start.
-struct Opened {
-    stream: Stream<()>,
-    consumer: String,
-    messages: push::Ordered,
-    pending: u64,
+pub(super) struct Opened {
+    pub(super) stream: Stream<()>,
+    pub(super) consumer: String,
+    pub(super) messages: push::Ordered,
+    pub(super) pending: u64,
 }
 
-async fn open<T: Text>(
+pub(super) async fn open<T: Text>(
     bucket: &Bucket<T>,
     filter: &str,
     from: DeliverPolicy,
@@ -140,7 +144,7 @@ impl<T: Text> Bucket<T> {
         Ok(Some(messages))
     }
 
-    fn key(&self, message: &jetstream::Message) -> Result<String, QueueError> {
+    pub(super) fn key(&self, message: &jetstream::Message) -> Result<String, QueueError> {
         let key = message.subject.strip_prefix(&self.subject("")).map(str::to_owned);
         key.ok_or_else(|| QueueError::Client {
             what: format!("read bucket {}", self.name),
@@ -148,7 +152,7 @@ impl<T: Text> Bucket<T> {
         })
     }
 
-    fn change(&self, message: &jetstream::Message) -> Result<Change<T>, QueueError> {
+    pub(super) fn change(&self, message: &jetstream::Message) -> Result<Change<T>, QueueError> {
         let key = self.key(message)?;
         if message.headers.as_ref().is_some_and(is_marker) {
             return Ok(Change::Gone { key });
@@ -158,8 +162,14 @@ impl<T: Text> Bucket<T> {
     }
 }
 
-fn info(message: &jetstream::Message) -> Result<jetstream::message::Info<'_>, async_nats::Error> {
+pub(super) fn info(message: &jetstream::Message) -> Result<jetstream::message::Info<'_>, async_nats::Error> {
     message.info()
+}
+
+/// Whether a bucket is not as far as what was seen of it: then it is another one of the same name.
+async fn is_made_anew<T>(bucket: &Bucket<T>, seen: u64) -> bool {
+    let stream = layout::stream_info(&bucket.nats, &bucket.name.stream()).await;
+    stream.is_ok_and(|info| info.state.last_sequence < seen)
 }
 
 impl<T: Text> Watch<T> {
@@ -170,7 +180,17 @@ impl<T: Text> Watch<T> {
     pub async fn next(&mut self) -> Result<Change<T>, QueueError> {
         let mut reopens = 0;
         loop {
-            match self.messages.next().await {
+            let next = tokio::time::timeout(SILENCE_MAX, self.messages.next()).await;
+            let Ok(next) = next else {
+                if !is_made_anew(&self.bucket, self.last_revision).await {
+                    continue;
+                }
+                tracing::warn!(filter = self.filter, "the bucket was made anew: watch it from its beginning");
+                self.last_revision = 0;
+                self.reopen().await?;
+                continue;
+            };
+            match next {
                 Some(Ok(message)) => {
                     if let Ok(info) = info(&message) {
                         self.last_revision = info.stream_sequence;
@@ -198,6 +218,9 @@ impl<T: Text> Watch<T> {
     }
 
     async fn reopen(&mut self) -> Result<(), QueueError> {
+        if is_made_anew(&self.bucket, self.last_revision).await {
+            self.last_revision = 0;
+        }
         let from = match self.last_revision {
             0 => DeliverPolicy::LastPerSubject,
             seen => DeliverPolicy::ByStartSequence { start_sequence: seen.saturating_add(1) },

@@ -12,6 +12,7 @@ use std::{
 use streams::{
     control::*,
     inventory::InventoryRequest,
+    lost::LostStore,
     message::*,
     records::*,
     sector::SectorRecord,
@@ -123,6 +124,9 @@ texts!(
     UnsealRequest,
     RetryRequest,
     AbortRequest,
+    StoreLostRequest,
+    StoreFoundRequest,
+    LostStore,
     InventoryRequest,
 );
 

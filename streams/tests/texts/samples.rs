@@ -4,6 +4,7 @@ use streams::{
     control::*,
     id::{AgentId, Incarnation, MinerId, Place, SectorId, SectorNumber, StoreId, Timestamp},
     inventory::InventoryRequest,
+    lost::LostStore,
     message::*,
     proof::{Bytes32, Drawn, ProofBytes, SealProof},
     records::*,
@@ -36,7 +37,11 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
         of("", &SubmitRequest { miner: miner(), count: 2, pieces: vec![piece()] }),
         of("", &create_miner()),
         of("", &UnsealRequest { sector: sector(), piece: Some(0) }),
-        of("", &RetryRequest { sector: sector() }),
+        of("", &RetryRequest { sector: sector(), from: None }),
+        of("from", &RetryRequest { sector: sector(), from: Some(Stage::TreeD) }),
+        of("", &StoreLostRequest { store: store(), because: "the host burnt".to_owned() }),
+        of("", &StoreFoundRequest { store: store() }),
+        of("", &lost_store()),
         of("", &AbortRequest { sector: sector(), reason: "the deal was cancelled".to_owned() }),
     ];
     all.extend(outcomes().into_iter().map(|(what, outcome)| of(what, &task_result(outcome))));
@@ -134,6 +139,7 @@ fn outcomes() -> Vec<(&'static str, Outcome)> {
         ("unseal", done(Facts::Unseal { sha256: bytes32(5) })),
         ("retry-here", failed(FailureClass::RetryHere)),
         ("retry-elsewhere", failed(FailureClass::RetryElsewhere)),
+        ("wait-until", failed(FailureClass::WaitUntil(Timestamp(1_790_000_600_000)))),
         ("redo-from", failed(FailureClass::RedoFrom(Stage::Pc1))),
         ("abort", failed(FailureClass::Abort)),
         ("park", failed(FailureClass::Park)),
@@ -193,6 +199,10 @@ fn sector_event() -> SectorEvent {
         state: "pc1-done".to_owned(),
         what: "pc1 done by host1-gpu in 3h 2m".to_owned(),
     }
+}
+
+fn lost_store() -> LostStore {
+    LostStore { store: store(), at: Timestamp(1_790_000_000_000), because: "the host burnt".to_owned() }
 }
 
 fn cluster_record() -> ClusterRecord {
@@ -378,7 +388,7 @@ fn states() -> Vec<SectorState> {
     let pre_commit = PreCommit { message: Some(message.clone()), epoch: 140 };
     let proof = ProofBytes(vec![7; 192]);
     let unpersisted = Sealed { persisted: None, ..sealed.clone() };
-    let pc2_done = SectorState::Pc2Done { sealed: unpersisted };
+    let pc2_done = SectorState::Pc2Done { sealed: unpersisted.clone() };
     vec![
         SectorState::Allocated {},
         SectorState::Placed { at: at.clone() },
@@ -401,7 +411,7 @@ fn states() -> Vec<SectorState> {
         },
         SectorState::Proving {
             sealed,
-            pre_commit: Some(pre_commit),
+            pre_commit: Some(pre_commit.clone()),
             seed: Some(seed),
             prove_commit: Some(message),
             activation: 300,
@@ -409,6 +419,15 @@ fn states() -> Vec<SectorState> {
             deadline: 5,
             partition: 0,
             finalized: true,
+        },
+        SectorState::Resealing {
+            files: Box::new(SectorState::Allocated {}),
+            chain: Box::new(SectorState::PreCommitted { sealed: unpersisted, pre_commit: pre_commit.clone() }),
+        },
+        SectorState::PreCommitExpired {
+            pre_commit,
+            due: 86_690,
+            successor: Succession::Named { by: SectorId { miner: miner(), number: number(18) } },
         },
         SectorState::Parked {
             was: Box::new(pc2_done),
@@ -428,6 +447,8 @@ fn sector_record(state: SectorState) -> SectorRecord {
         state,
         entered_at: Timestamp(1_790_000_100_000),
         seq: 4,
+        what: "pc1 done by host1-gpu in 39.0 s".to_owned(),
+        generations_lost: 1,
         errors: vec![StageError {
             at: Timestamp(1_790_000_050_000),
             stage: Stage::Pc2,
@@ -435,6 +456,8 @@ fn sector_record(state: SectorState) -> SectorRecord {
             agent: agent(),
             code: "crashed".to_owned(),
             message: "run pc2: the prover was killed by signal 9".to_owned(),
+            until: Some(Timestamp(1_790_000_600_000)),
+            elsewhere: true,
         }],
         story: vec![StageRun {
             stage: Stage::Pc1,

@@ -87,6 +87,8 @@ pub(crate) fn record(state: S) -> SectorRecord {
         state,
         entered_at: Timestamp(NOW.0 - 1000),
         seq: 5,
+        what: String::new(),
+        generations_lost: 0,
         errors: Vec::new(),
         story: Vec::new(),
         messages: Vec::new(),

@@ -73,7 +73,7 @@ async fn a_deadline_says_what_was_proven_and_what_was_missed() {
     let posts = of(&lines, "post");
     let tipset = of(&lines, "tipset").into_iter().find(|line| line["cid"] == posts[0]["tipset"]).unwrap();
     assert_eq!(tipset["messages"][0]["method"], method::SUBMIT_WINDOWED_POST);
-    assert_eq!((&posts[0]["miner"], &posts[0]["valid"]), (&json!(1000), &json!(true)));
+    assert_eq!((&posts[0]["miner"], &posts[0]["valid"]), (&json!("f01000"), &json!(true)));
     assert_eq!((&posts[0]["deadline"], &posts[0]["partitions"]), (&json!(deadline), &json!([partition])));
     let closes: Vec<&Value> =
         of(&lines, "deadline-closed").into_iter().filter(|line| line["deadline"] == deadline).collect();

@@ -107,7 +107,8 @@ fn outgoing(sectors: &[u64]) -> Outgoing {
         method: 0,
         method_name: "PreCommitSectorBatch2",
         value: TokenAmount::from_atto(1),
-        params: Vec::new(),
+        // What is signed depends on what is carried, as in a batch.
+        params: sectors.iter().flat_map(|number| number.to_be_bytes()).collect(),
         miner: MinerId(1000),
         sectors: sectors.iter().copied().map(SectorNumber).collect(),
     }

@@ -11,7 +11,7 @@ use host::{
     exit::{CliError, Exit, main_with},
     output::{Column, Format, Listing},
 };
-use trial::checker::{Evidence, judge, lost_sectors};
+use trial::checker::{Evidence, Violation, judge, lost_sectors};
 
 /// Judges what a run left behind: exits with 77 when an invariant was violated.
 #[derive(Debug, Parser)]
@@ -32,16 +32,10 @@ fn main() -> ExitCode {
 fn check(cli: &Cli) -> Result<(), CliError> {
     let evidence = Evidence::load(&cli.dir).map_err(|e| CliError::new(Exit::Data, "read the evidence").because(e))?;
     let violations = judge(&evidence);
-    let columns = [Column::new("ID"), Column::new("SUBJECT"), Column::new("WHAT"), Column::new("LINES")];
-    let mut listing = Listing::new(columns);
-    for violation in &violations {
-        let lines: Vec<_> = violation.lines.iter().map(ToString::to_string).collect();
-        let cells = [violation.id, &violation.subject, &violation.words, &lines.join(" ")];
-        listing.row(cells, violation)?;
-    }
-    let is_for_people = matches!(cli.output, Format::Table | Format::Wide);
-    if !violations.is_empty() || !is_for_people {
-        listing.print(cli.output)?;
+    let missing = evidence.missing();
+    if !missing.is_empty() {
+        // If stderr is gone, nobody asks.
+        let _ = writeln!(io::stderr(), "without {}: what only that tells is not judged", missing.join(", "));
     }
     let summary = format!(
         "checker: {} records, {} violations, {} sectors lost",
@@ -49,11 +43,35 @@ fn check(cli: &Cli) -> Result<(), CliError> {
         violations.len(),
         lost_sectors(&evidence).len()
     );
-    // For programs stdout is one document, so the summary is talk there.
-    let told = if is_for_people { writeln!(io::stdout(), "{summary}") } else { writeln!(io::stderr(), "{summary}") };
-    told.map_err(|e| CliError::new(Exit::Io, "print the summary").because(e))?;
+    match cli.output {
+        Format::Table | Format::Wide => tell(&violations, &summary),
+        Format::Json | Format::Jsonl | Format::Csv | Format::Name => {
+            // Data is one document; the summary is talk there.
+            let _ = writeln!(io::stderr(), "{summary}");
+            list(&violations, cli.output)
+        }
+    }?;
     if violations.is_empty() {
         return Ok(());
     }
-    Err(CliError::new(Exit::Refused, format!("{} invariants were violated", violations.len())))
+    Err(CliError::new(Exit::Refused, format!("{} violations", violations.len())))
+}
+
+/// One line each, so that `grep ^I4` works.
+fn tell(violations: &[Violation], summary: &str) -> Result<(), CliError> {
+    let mut out = io::stdout().lock();
+    let lines = violations.iter().map(ToString::to_string).chain([summary.to_owned()]);
+    for line in lines {
+        writeln!(out, "{line}").map_err(|e| CliError::new(Exit::Io, "print the violations").because(e))?;
+    }
+    Ok(())
+}
+
+fn list(violations: &[Violation], format: Format) -> Result<(), CliError> {
+    let mut listing = Listing::new(["ID", "SUBJECT", "WHAT", "LINES"].map(Column::new));
+    for violation in violations {
+        let lines: Vec<_> = violation.lines.iter().map(ToString::to_string).collect();
+        listing.row([violation.id, &violation.subject, &violation.words, &lines.join(" ")], violation)?;
+    }
+    listing.print(format)
 }

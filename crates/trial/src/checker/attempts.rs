@@ -11,9 +11,13 @@ use super::{
 /// Stages that only read: any result that verifies wins.
 const READS: [&str; 3] = ["c1", "c2", "unseal"];
 
+/// How late the recorder may hear of a result.
+const HEARD_MS: u64 = 2_000;
+
 /// A result of work in place moved a record although another attempt had claimed the stage, in the same generation and
-/// incarnation, before the result was even reported; or it was of another generation or incarnation than the record. A
-/// claim that came between the report and the record is a race that the lock on the folder decides, and is not judged.
+/// incarnation, before the work was done or the result was reported; or it was of another generation or incarnation than
+/// the record. A claim that came between the report and the record is a race that the lock on the folder decides, and is
+/// not judged.
 pub(super) fn i11(evidence: &Evidence) -> Vec<Violation> {
     let mut found = Found::of("I11");
     let mut results = HashMap::<(&str, &str, &str, u32, u64), Vec<&Heard<TaskResult>>>::new();
@@ -63,7 +67,7 @@ fn staleness(
     let claims = evidence.claims.get(&(sector.to_owned(), stage.clone()))?;
     let latest = claims.iter().rev().find(|at| {
         let same = (at.value.generation, at.value.incarnation) == (claim.generation, claim.incarnation);
-        same && at.ms() < heard.at
+        same && (at.ms() < heard.value.ended_at || at.ms() + HEARD_MS < heard.at)
     })?;
     (latest.value.attempt > claim.attempt).then(|| {
         let words = format!("{who}, counted after {} had claimed attempt {}", latest.value.agent, latest.value.attempt);

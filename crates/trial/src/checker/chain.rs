@@ -22,6 +22,9 @@ pub(super) const PRE_COMMIT: u64 = 28;
 /// See [`POST`].
 pub(super) const PROVE_COMMIT: u64 = 34;
 
+/// For so long a fork may show in seeds and challenges.
+const FORK_EPOCHS: i64 = 200;
+
 /// A line of the log, by its own words.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(tag = "line", rename_all = "kebab-case")]
@@ -186,8 +189,6 @@ pub(super) struct Close {
 /// The chain as it was at the end.
 #[derive(Debug, Default)]
 pub(super) struct Chain {
-    /// Every line was read: without a log nothing is said about the chain.
-    pub(super) is_there: bool,
     tipsets: BTreeMap<String, i64>,
     abandoned: HashSet<String>,
     messages: Vec<Landed<Message>>,
@@ -204,7 +205,6 @@ pub(super) struct Chain {
 
 impl Chain {
     pub(super) fn take(&mut self, Line { number: line, value }: Line<ChainLine>) {
-        self.is_there = true;
         let spot = Spot { file: CHAIN, line };
         match value {
             ChainLine::Started { height, head, finality, pre_commit_challenge_delay } => {
@@ -259,6 +259,11 @@ impl Chain {
     /// Messages that were in a tipset, whether it stands or not.
     pub(super) fn ever(&self) -> impl Iterator<Item = &Landed<Message>> {
         self.messages.iter()
+    }
+
+    /// Whether a fork went back to some height shortly before this one.
+    pub(super) fn is_forked_before(&self, height: i64) -> bool {
+        self.reorganised.iter().any(|(_, to)| *to <= height && height - to <= FORK_EPOCHS)
     }
 
     /// The head's height at the end.

@@ -8,13 +8,14 @@ use super::{
     nonces::address,
     run::{Lived, Noted},
 };
+use crate::evidence::STORES;
 
 /// A sector that has been sealed has no replica any more: no persisted one with its manifest, and no local one; or it is
 /// proving, and none is where its record says that it is persisted. Judged once, on what is there at the end; that a
 /// vanilla proof was made from the copy before the local one went is seen by the PoSt that follows (I15).
 pub(super) fn i9(evidence: &Evidence) -> Vec<Violation> {
     let mut found = Found::of("I9");
-    if evidence.files.is_empty() && !evidence.run.is_settled() {
+    if !evidence.has(STORES) {
         return found.all;
     }
     for (sector, records) in &evidence.sectors {

@@ -91,6 +91,7 @@ pub(super) struct Hole {
 #[derive(Debug, Default)]
 pub struct Evidence {
     records: u64,
+    missing: Vec<&'static str>,
     pub(super) run: Run,
     pub(super) chain: Chain,
     pub(super) sectors: BTreeMap<String, Vec<At<Sector>>>,
@@ -123,14 +124,17 @@ impl Evidence {
     /// Reads a folder.
     pub fn load(folder: &Path) -> Result<Self, BadEvidence> {
         let mut this = Self::default();
-        let mut records = read_lines(folder, RUN, |line| this.run.take(line))?;
-        records += read_lines(folder, QUEUE, |line| this.take(line))?;
-        if records == 0 {
+        let lines = [
+            (RUN, read_lines(folder, RUN, |line| this.run.take(line))?),
+            (QUEUE, read_lines(folder, QUEUE, |line| this.take(line))?),
+            (CHAIN, read_lines(folder, CHAIN, |line| this.chain.take(line))?),
+            (STORES, read_lines(folder, STORES, |line| this.take_files(line))?),
+        ];
+        this.missing = lines.iter().filter(|(_, count)| *count == 0).map(|(name, _)| *name).collect();
+        this.records = lines.iter().map(|(_, count)| count).sum();
+        if this.missing.contains(&RUN) && this.missing.contains(&QUEUE) {
             return Err(BadEvidence::Empty { folder: folder.display().to_string() });
         }
-        records += read_lines(folder, CHAIN, |line| this.chain.take(line))?;
-        records += read_lines(folder, STORES, |line| this.take_files(line))?;
-        this.records = records;
         this.leaks = secrets::search(folder, &this.run.settings.canaries)?;
         this.reader = Reader::default();
         Ok(this)
@@ -140,6 +144,16 @@ impl Evidence {
     #[must_use]
     pub const fn records(&self) -> u64 {
         self.records
+    }
+
+    /// Files that are not there, or empty.
+    #[must_use]
+    pub fn missing(&self) -> &[&'static str] {
+        &self.missing
+    }
+
+    pub(super) fn has(&self, file: &str) -> bool {
+        !self.missing.contains(&file)
     }
 
     fn take(&mut self, Line { number: line, value }: Line<QueueLine>) {

@@ -50,7 +50,7 @@ fn pre_committed(message: &Message) -> Option<Vec<u64>> {
 fn batch_failures(evidence: &Evidence, landed: &Landed<Message>) -> BTreeMap<usize, u32> {
     let message = &landed.value;
     let entries = evidence.outbox.get(&(address(&message.from), message.nonce));
-    entries.into_iter().flatten().filter_map(|entry| failures(&entry.value)).last().unwrap_or_default()
+    entries.into_iter().flatten().filter_map(|entry| failures(&entry.value)).next_back().unwrap_or_default()
 }
 
 /// `[successes, [[index, code], …]]`

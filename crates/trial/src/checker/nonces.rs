@@ -9,6 +9,7 @@ use super::{
     Evidence, Found, Spot, Violation,
     chain::{POST, PRE_COMMIT, PROVE_COMMIT, RECOVERED},
 };
+use crate::evidence::CHAIN;
 
 /// What a message does, whatever it pays for gas: a replacement does the same.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -103,7 +104,7 @@ fn on_chain(evidence: &Evidence, deeds: &mut BTreeMap<(String, u64), BTreeMap<De
 }
 
 fn gaps(evidence: &Evidence, used: impl Iterator<Item = (String, u64)>, found: &mut Found) {
-    if !evidence.run.is_settled() {
+    if !evidence.run.is_settled() || !evidence.has(CHAIN) {
         return;
     }
     let foreign = evidence.chain.ever().map(|landed| (address(&landed.value.from), landed.value.nonce));

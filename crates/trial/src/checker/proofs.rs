@@ -1,21 +1,32 @@
 //! I7, I8, I15, I17: what the chain was told is true, and told in time.
 
-use super::{Evidence, Found, Violation, chain::Message, load::Files, messages::effects, record::State};
+use super::{
+    Evidence, Found, Violation,
+    chain::Message,
+    load::Files,
+    messages::{Effect, effects},
+    record::State,
+};
 
 /// `USR_ILLEGAL_ARGUMENT`: what the actor says of a proof that does not verify.
 const BAD_PROOF: u32 = 16;
 
 /// A window PoSt that is none was sent, or a prove-commit was refused as one. That a good proof was verified before it
-/// was sent cannot be seen from outside: here the chain tells of those that were not good.
+/// was sent cannot be seen from outside: here the chain tells of those that were not good. Shortly after a fork it may
+/// be the challenge that changed, and nothing is said.
 pub(super) fn i7(evidence: &Evidence) -> Vec<Violation> {
     let mut found = Found::of("I7");
     for verdict in evidence.chain.verdicts.iter().filter(|verdict| !verdict.value.valid) {
+        if evidence.chain.is_forked_before(verdict.height) {
+            continue;
+        }
         let value = &verdict.value;
         let subject = format!("{} deadline {} partitions {:?}", value.miner, value.deadline, value.partitions);
         found.note(subject, [verdict.spot], format!("the window PoSt at epoch {} is no proof", verdict.height));
     }
     for (sector, effects) in effects(evidence, Message::prove_commits) {
-        for effect in effects.iter().filter(|effect| effect.code == BAD_PROOF) {
+        let refused = |effect: &&Effect| effect.code == BAD_PROOF && !evidence.chain.is_forked_before(effect.height);
+        for effect in effects.iter().filter(refused) {
             found.note(sector.clone(), [effect.spot], "the chain refused its proof");
         }
     }

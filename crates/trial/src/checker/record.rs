@@ -139,12 +139,12 @@ impl State {
 
     pub(super) fn generation(&self) -> Option<u32> {
         let state = self.of_files();
-        state.at.as_ref().or(state.sealed.as_ref().map(|sealed| &sealed.at)).map(|at| at.generation)
+        state.at.as_ref().or_else(|| state.sealed.as_ref().map(|sealed| &sealed.at)).map(|at| at.generation)
     }
 
     pub(super) fn ticket(&self) -> Option<&Drawn> {
         let state = self.of_files();
-        state.ticket.as_ref().or(state.sealed.as_ref().map(|sealed| &sealed.ticket))
+        state.ticket.as_ref().or_else(|| state.sealed.as_ref().map(|sealed| &sealed.ticket))
     }
 
     pub(super) fn comm_d(&self) -> Option<&str> {

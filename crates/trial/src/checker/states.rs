@@ -34,12 +34,11 @@ fn loss(evidence: &Evidence, sector: &str) -> Option<String> {
     };
     let state = &last.value.state;
     if let Some(codes) = evidence.run.poisoned.get(sector) {
-        let code = match (&state.reason, state.is_parked()) {
-            (Some(Reason::Parked { code }), true) => Some(*code),
-            _ => None,
+        return match (&state.reason, state.is.as_str()) {
+            (Some(Reason::Parked { code }), "parked") => (!codes.is_empty() && !codes.contains(code))
+                .then(|| format!("it was spoilt to park with {codes:?} and is parked with {code}")),
+            _ => (!is_at_rest(state)).then(|| format!("it was spoilt, and is {}", state.is)),
         };
-        let right = code.is_some_and(|code| codes.contains(&code));
-        return (!right).then(|| format!("it was spoilt to park with {codes:?} and is {} {code:?}", state.is));
     }
     let ordered = |order: &str| {
         evidence.run.ordered.get(sector).is_some_and(|orders| orders.iter().any(|ordered| ordered.value == order))
@@ -101,7 +100,7 @@ pub(super) fn i14(evidence: &Evidence) -> Vec<Violation> {
 /// When the parking that a record is part of began.
 fn parked_since(records: &[At<Sector>], now: &At<Sector>) -> u64 {
     let before = records.iter().filter(|record| record.us <= now.us).rev();
-    before.take_while(|record| record.value.state.is_parked()).last().map_or(now.ms(), At::ms)
+    before.take_while(|record| record.value.state.is_parked()).last().map_or_else(|| now.ms(), At::ms)
 }
 
 /// Pairs of records that follow each other in one life of the queue; what a restore brought back was judged before.

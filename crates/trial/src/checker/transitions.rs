@@ -84,9 +84,6 @@ const BACK: [Back; 9] = [
 /// States in which the chain has, or may have, a promise.
 const PROMISED: [&str; 5] = ["pre-commit-sent", "pre-committed", "seed-ready", "c1-done", "c2-done"];
 
-/// How long an order may be noted before or after the record that follows it.
-const ORDER_MS: u64 = 30_000;
-
 /// What is wrong with a move, if anything is.
 pub(super) fn fault(evidence: &Evidence, sector: &str, prev: &At<Sector>, next: &At<Sector>) -> Option<String> {
     let (was, is) = (&prev.value, &next.value);
@@ -101,7 +98,8 @@ pub(super) fn fault(evidence: &Evidence, sector: &str, prev: &At<Sector>, next: 
     if was.state.within().finalized && is.state.within().is == "proving" && !is.state.within().finalized {
         return Some("it was finalized and is not any more".to_owned());
     }
-    if pair.is_legal(&was.state, &is.state) || is_ordered(evidence, sector, next.ms()) {
+    // When an order was noted says little about when it was carried out.
+    if pair.is_legal(&was.state, &is.state) || evidence.run.ordered.contains_key(sector) {
         return None;
     }
     Some(format!("{} became {} and nothing on record says why", name(&was.state), name(&is.state)))
@@ -113,11 +111,6 @@ fn name(state: &State) -> String {
         (_, _, Some(was)) => format!("{} ({})", state.is, name(was)),
         _ => state.is.clone(),
     }
-}
-
-fn is_ordered(evidence: &Evidence, sector: &str, ms: u64) -> bool {
-    let orders = evidence.run.ordered.get(sector).map(Vec::as_slice).unwrap_or_default();
-    orders.iter().any(|order| order.at.abs_diff(ms) <= ORDER_MS)
 }
 
 struct Pair<'a> {
@@ -172,11 +165,11 @@ impl Pair<'_> {
             Why::Generation => {
                 was.state.generation().zip(is.state.generation()).is_some_and(|(before, after)| after > before)
             }
-            Why::Message => was.state.within().of_chain().message.as_ref().is_some_and(|message| {
+            Why::Message => was.state.of_chain().message.as_ref().is_some_and(|message| {
                 let note = is.messages.iter().rev().find(|note| note.message == *message);
                 note.is_none_or(|note| note.exit_code.is_some_and(|code| code != 0))
             }),
-            Why::Seed => was.state.within().seed != is.state.within().seed,
+            Why::Seed => was.state.of_chain().seed != is.state.of_chain().seed,
             Why::Reorg => !self.evidence.chain.reorganised.is_empty(),
             Why::Lost => is.generations_lost > was.generations_lost || is.what.contains("lost"),
         }

@@ -136,13 +136,13 @@ pub enum RunLine {
         /// The sector.
         sector: String,
     },
-    /// A sector was spoilt on purpose: it must park with one of these codes and need not reach `Proving`.
+    /// A sector was spoilt on purpose: it need not reach `Proving`, and if it parks it must be with one of these codes.
     Poisoned {
         /// When.
         at: u64,
         /// The sector.
         sector: String,
-        /// The codes that are right.
+        /// The codes that are right; none if any is.
         park: Vec<u16>,
     },
     /// A person's order was accepted: a state may move backward for it.

@@ -26,7 +26,7 @@ use super::{
     link::Link,
     member::{Member, Role},
     node::{Gateway, Node},
-    program::{Program, Spec},
+    program::{FAILPOINT, Program, Spec},
     servers::Servers,
     view::View,
 };
@@ -182,6 +182,14 @@ impl Cluster {
             anyhow::bail!("coordinator {}: {talk}", args.join(" "));
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Runs a command of `coordinator` that is to die at a failpoint; whether it did.
+    pub(super) async fn coordinator_dies(&self, args: &[&str], failpoint: &str) -> anyhow::Result<bool> {
+        let mut command = tokio::process::Command::new(self.layout.bin.join("coordinator"));
+        command.args(args).envs(self.layout.env("person")).env(FAILPOINT, failpoint).kill_on_drop(true).process_group(0);
+        let output = command.output().await.with_context(|| format!("run coordinator {}", args.join(" ")))?;
+        Ok(output.status.code().is_none())
     }
 
     /// Sectors for a command's answer.

@@ -43,8 +43,26 @@ pub(super) fn plan(wanted: &Wanted) -> Plan {
     plan
 }
 
+/// Places that only `coordinator rebuild` comes by.
+const REBUILDS: [&str; 2] = ["coordinator.rebuild.", "coordinator.incarnation."];
+/// Places that only `coordinator backup` and `coordinator restore` come by: their own tests die there.
+const BACKUPS: &str = "coordinator.backup.";
+
+/// Whether a cluster comes by a failpoint while it seals.
+pub(super) fn is_on_the_road(failpoint: &str) -> bool {
+    kind_of(failpoint) != Kind::QueueWiped && !failpoint.starts_with(BACKUPS)
+}
+
+/// Whether a suite can kill there.
+pub(super) fn is_reachable(failpoint: &str) -> bool {
+    !failpoint.starts_with(BACKUPS)
+}
+
 /// Whose death a failpoint is: the name's first word is the program. The chain's code runs in the coordinator.
 pub(super) fn kind_of(failpoint: &str) -> Kind {
+    if REBUILDS.iter().any(|prefix| failpoint.starts_with(prefix)) {
+        return Kind::QueueWiped;
+    }
     match failpoint.split('.').next() {
         Some("agent") => Kind::AgentKilled,
         Some("poster") => Kind::PosterKilled,

@@ -19,7 +19,7 @@ use super::diary::Diary;
 const STOP_MAX: Duration = Duration::from_secs(25);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// The variable that arms a failpoint, in programs built with the feature `host/failpoints`.
-const FAILPOINT: &str = "SEALSTREAM_FAILPOINT";
+pub(super) const FAILPOINT: &str = "SEALSTREAM_FAILPOINT";
 /// The exit code of a Rust program whose main thread panicked.
 const PANICKED: i32 = 101;
 

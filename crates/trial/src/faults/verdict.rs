@@ -57,6 +57,9 @@ async fn settle(lanes: &Lanes, load: &Load) -> bool {
 
 fn sectors(lanes: &Lanes, load: &Load) {
     let mut tally = lanes.tally();
+    for spoilt in load.spoilt() {
+        tally.violation(spoilt);
+    }
     for id in load.promised() {
         if lanes.cluster.view.sector(id).is_none() {
             tally.lost(id);

@@ -1,6 +1,6 @@
 //! Following a stream that keeps its messages.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
 
 use async_nats::{
     HeaderMap,
@@ -18,6 +18,9 @@ use crate::evidence::{Body, QueueLine, Stored};
 /// Messages asked for at a time, and how long one such question stands.
 const BATCH: usize = 1_000;
 const STANDS: Duration = Duration::from_secs(1);
+/// How often it is looked whether the connection came back: what was asked before is forgotten then, and a bucket keeps
+/// few values of a key that changes meanwhile.
+const LOOK: Duration = Duration::from_millis(50);
 /// The server forgets a consumer that nobody pulls from.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(30);
 
@@ -37,7 +40,7 @@ impl Recorder {
         let mut is_gone = false;
         let mut lives = 0;
         loop {
-            match self.inner.nats.jetstream().get_stream(name).await {
+            let is_away = match self.inner.nats.jetstream().get_stream(name).await {
                 Ok(stream) => {
                     let info = stream.cached_info().clone();
                     let here = match place.take().filter(|place| !is_gone && goes_on(place, &info)) {
@@ -49,15 +52,20 @@ impl Recorder {
                     };
                     is_gone = false;
                     place = Some(self.read_on(name, here, &info).await?);
+                    false
                 }
                 Err(error) if is_missing(&error) && place.is_some() && !is_gone => {
                     is_gone = true;
                     self.note(&QueueLine::Gone { at: self.now(), stream: name.to_owned() })?;
+                    true
                 }
-                // The server is away: it may come back with the stream or without.
-                Err(error) => tracing::debug!(stream = name, "look at it: {error}"),
-            }
-            if self.inner.stop.is_cancelled() || (is_gone && self.pause().await) {
+                // The server may come back with the stream or without.
+                Err(error) => {
+                    tracing::debug!(stream = name, "look at it: {error}");
+                    true
+                }
+            };
+            if self.inner.stop.is_cancelled() || (is_away && self.pause().await) {
                 return Ok(());
             }
         }
@@ -73,6 +81,9 @@ impl Recorder {
     /// Reads from where it was on, until something is wrong or nothing came for a while.
     async fn read_on(&self, name: &str, mut place: Place, info: &Info) -> anyhow::Result<Place> {
         let old = info.state.last_sequence;
+        let statistics = self.inner.nats.client().statistics();
+        let connects = || statistics.connects.load(Ordering::Relaxed);
+        let connection = connects();
         let Ok(consumer) = self.consumer(name, place.next).await.inspect_err(|error| {
             tracing::debug!(stream = name, "follow it: {error:#}");
         }) else {
@@ -91,6 +102,12 @@ impl Recorder {
             loop {
                 let next = tokio::select! {
                     next = batch.next() => next,
+                    () = tokio::time::sleep(LOOK) => {
+                        if connects() == connection {
+                            continue;
+                        }
+                        return Ok(place);
+                    }
                     () = self.inner.stop.cancelled() => return Ok(place),
                 };
                 match next {

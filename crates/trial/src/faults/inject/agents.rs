@@ -6,10 +6,12 @@ use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 
 use super::{Hit, Outcome, Recovery, ack_wait, busy_agent, goes_on, hit, missed, seconds, still_holds};
-use crate::faults::{cluster::Cluster, kind::Fault, member::Role, view::Held};
+use crate::faults::{cluster::Cluster, kind::Fault, view::Held};
 
 /// How long an agent may take to reach a failpoint.
-const REACHED_MAX: Duration = Duration::from_secs(25);
+const REACHED_MAX: Duration = Duration::from_secs(15);
+/// Each agent serves other classes: if one never comes by, another may.
+const TRIES: u32 = 3;
 
 /// SIGKILL in the midst of a stage. It starts again at once, or after another has taken the work over.
 pub(super) async fn kill(cluster: &Cluster, fault: &Fault, rng: &mut ChaCha8Rng) -> anyhow::Result<Outcome> {
@@ -56,17 +58,15 @@ pub(super) async fn at_failpoint(
     failpoint: &str,
     rng: &mut ChaCha8Rng,
 ) -> anyhow::Result<Outcome> {
-    let agents: Vec<_> = cluster.of(Role::Agent).cloned().collect();
-    // Each agent serves other classes: if one never comes by, another may.
-    for _ in 0..3 {
-        let free: Vec<_> = agents.iter().filter_map(|member| Some((member, member.try_take()?))).collect();
-        let Some(index) = (!free.is_empty()).then(|| rng.gen_range(0..free.len())) else {
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            continue;
-        };
-        let Some((member, _turn)) = free.into_iter().nth(index) else { continue };
+    for try_number in 0..TRIES {
+        let Some((member, _turn, _)) = busy_agent(cluster, None, rng).await else { continue };
         let mut program = member.program().await;
-        program.stop().await?;
+        // Killed, it leaves a prover to be taken over; stopped, it gives its work back: each has its own failpoints.
+        if try_number == 0 {
+            program.kill()?;
+        } else {
+            program.stop().await?;
+        }
         program.arm(failpoint);
         program.start()?;
         let end = program.until_ended(REACHED_MAX).await;

@@ -25,7 +25,7 @@ use crate::faults::{
 
 const LEASE: &str = "coordinator";
 /// How long it may take until a coordinator that is alone leads and reaches a failpoint.
-const REACHED_MAX: Duration = Duration::from_secs(40);
+const REACHED_MAX: Duration = Duration::from_secs(20);
 /// How long a standby may take to lead.
 const FAILOVER_MAX: Duration = Duration::from_secs(40);
 

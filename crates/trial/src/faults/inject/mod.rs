@@ -106,6 +106,7 @@ pub(super) async fn inject(cluster: &Arc<Cluster>, fault: &Fault, rng: &mut ChaC
         return match fault.kind {
             Kind::AgentKilled => agents::at_failpoint(cluster, failpoint, rng).await,
             Kind::PosterKilled => posters::at_failpoint(cluster, failpoint).await,
+            Kind::QueueWiped => wiped::wipe(cluster, Some(failpoint)).await,
             _ => coordinators::at_failpoint(cluster, failpoint).await,
         };
     }
@@ -116,7 +117,7 @@ pub(super) async fn inject(cluster: &Arc<Cluster>, fault: &Fault, rng: &mut ChaC
         Kind::PosterKilled => posters::kill(cluster).await,
         Kind::ServerKilled => surroundings::kill_leader(cluster, rng).await,
         Kind::AllServersKilled => surroundings::kill_servers(cluster, rng).await,
-        Kind::QueueWiped => wiped::wipe(cluster).await,
+        Kind::QueueWiped => wiped::wipe(cluster, None).await,
         Kind::Partition => lines::partition(cluster, fault, rng).await,
         Kind::BadLine => lines::bad_line(cluster, fault, rng).await,
         Kind::MessageLost => lines::lose(cluster, fault).await,

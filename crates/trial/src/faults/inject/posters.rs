@@ -13,7 +13,7 @@ use crate::faults::{
 };
 
 /// Every window comes by in a proving period.
-const REACHED_MAX: Duration = Duration::from_secs(40);
+const REACHED_MAX: Duration = Duration::from_secs(30);
 
 /// SIGKILL while it holds the lease of an open window with live sectors.
 pub(super) async fn kill(cluster: &Cluster) -> anyhow::Result<Outcome> {

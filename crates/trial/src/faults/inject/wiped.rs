@@ -7,11 +7,12 @@ use anyhow::Context as _;
 use super::{Hit, Outcome, RECOVERY_MAX, Recovery, missed, until};
 use crate::faults::{cluster::Cluster, member::Role, view::is_over};
 
+/// What a person types.
+const REBUILD: [&str; 5] = ["rebuild", "--wait", "20s", "--pool-wait", "30s"];
+
 /// Everything in JetStream is gone; `coordinator rebuild` and everybody starts again.
-pub(super) async fn wipe(cluster: &Arc<Cluster>) -> anyhow::Result<Outcome> {
-    if cluster.coordinator(&["rebuild", "--help"]).await.is_err() {
-        return missed("this build has no `coordinator rebuild`");
-    }
+/// With a failpoint, the first rebuild dies there, and is followed by another.
+pub(super) async fn wipe(cluster: &Arc<Cluster>, failpoint: Option<&str>) -> anyhow::Result<Outcome> {
     let open: Vec<_> = cluster.view.sectors().into_iter().filter(|record| !is_over(record)).collect();
     let Some(first) = open.first() else { return missed("no sector was on its way") };
     let mut turns = Vec::new();
@@ -31,12 +32,19 @@ pub(super) async fn wipe(cluster: &Arc<Cluster>) -> anyhow::Result<Outcome> {
     servers.restart().await?;
     drop(servers);
     cluster.view.forget();
-    let said = cluster.coordinator(&["rebuild"]).await?;
+    let died = match failpoint {
+        Some(failpoint) => cluster.coordinator_dies(&REBUILD, failpoint).await?,
+        None => true,
+    };
+    let said = cluster.coordinator(&REBUILD).await?;
     tracing::info!("{}", said.trim());
     for member in &cluster.members {
         member.mend().await?;
     }
     drop(turns);
+    if !died {
+        return missed("the rebuild did not come by");
+    }
     let ids: Vec<_> = open.iter().map(|record| record.id).collect();
     // A sector without a place had nothing but its number: whoever submitted it submits it again.
     let placed: Vec<_> = open.iter().filter(|record| record.state.placement().is_some()).map(|r| r.id).collect();
