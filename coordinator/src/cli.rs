@@ -58,6 +58,9 @@ pub(crate) enum Command {
     /// Tasks in the queue.
     #[command(subcommand)]
     Tasks(Tasks),
+    /// Stores of the agents' hosts.
+    #[command(subcommand)]
+    Store(Store),
     /// Agents of the cluster.
     #[command(subcommand)]
     Agents(Agents),
@@ -185,6 +188,9 @@ pub(crate) enum Sectors {
         /// Only those in this state.
         #[arg(long)]
         state: Option<String>,
+        /// Only those that wait for a person, with the reason.
+        #[arg(long, conflicts_with = "state")]
+        parked: bool,
         /// Only those of this miner.
         #[arg(long)]
         miner: Option<MinerId>,
@@ -239,6 +245,36 @@ pub(crate) enum Tasks {
     List {
         #[command(flatten)]
         output: Output,
+    },
+    /// Why a sector is where it is: a reason for each thing it waits for.
+    Why {
+        /// The sector, for example f01000/1.
+        sector: SectorId,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+/// `coordinator store …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Store {
+    /// Stores as their agents last saw them, one a line.
+    List {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Give a store up: what was being sealed in it is sealed anew elsewhere, with the same ticket where the chain has it.
+    Lost {
+        /// The store, as `store list` shows it.
+        store: uuid::Uuid,
+        /// Why, for the audit.
+        #[arg(long, default_value = "a person says so")]
+        because: String,
+    },
+    /// Take a store back that was given up.
+    Found {
+        /// The store, as `store list` shows it.
+        store: uuid::Uuid,
     },
 }
 

@@ -124,14 +124,21 @@ impl Leader {
         self.status.leads(true);
         host::failpoint!("coordinator.leader.lease_taken");
         let tasks = Tasks::new().drain_limit(DRAIN_MAX);
-        let started = self.start(&tasks, &lease).await;
-        let lost = async {
-            if started.is_err() {
-                return;
+        let mut started = Ok(());
+        let starting = Box::pin(async {
+            match self.start(&tasks, &lease).await {
+                Ok(()) => std::future::pending().await,
+                Err(error) => error,
             }
+        });
+        // The lease is renewed from the first moment: what is read at the start may take longer than it lasts.
+        let lost = async {
             tokio::select! {
-                () = until_lost(&lease, self.config.lease.ttl) => tracing::warn!("the lease is lost: another coordinator may lead"),
+                () = until_lost(&lease, self.config.lease.ttl) => {
+                    tracing::warn!("the lease is lost: another coordinator may lead");
+                }
                 () = cancel.cancelled() => {}
+                error = starting => started = Err(error),
             }
         };
         let ended = tasks.run_until(lost).await;
@@ -194,19 +201,7 @@ impl Leader {
         let results = Results::open(&self.nats, driver.clone(), judge, unseals, stores.clone(), aside).await?;
         tasks.spawn("results", results.run(tasks.token()));
         let wake = Arc::new(Notify::new());
-        let reconciler = Reconciler {
-            nats: self.nats.clone(),
-            driver: driver.clone(),
-            miners: Arc::clone(&self.miners),
-            policy: self.policy.clone(),
-            head: self.head.clone(),
-            interval: self.config.reconcile_interval,
-            chain: Arc::clone(&self.chain),
-            stores: stores.clone(),
-            host_lost_after: self.config.sector.host_lost_after,
-            status: Arc::clone(&self.status),
-            wake: Arc::clone(&wake),
-        };
+        let reconciler = self.reconciler(driver.clone(), stores.clone(), Arc::clone(&wake));
         tasks.spawn("reconciler", reconciler.run(tasks.token()));
         let control = Control {
             chain: Arc::clone(&self.chain),
@@ -223,6 +218,22 @@ impl Leader {
         };
         tasks.spawn("control", control.run(self.nats.clone(), tasks.clone(), tasks.token()));
         Ok(())
+    }
+
+    fn reconciler(&self, driver: Driver, stores: LostStores, wake: Arc<Notify>) -> Reconciler {
+        Reconciler {
+            nats: self.nats.clone(),
+            driver,
+            chain: Arc::clone(&self.chain),
+            miners: Arc::clone(&self.miners),
+            policy: self.policy.clone(),
+            head: self.head.clone(),
+            interval: self.config.reconcile_interval,
+            stores,
+            host_lost_after: self.config.sector.host_lost_after,
+            status: Arc::clone(&self.status),
+            wake,
+        }
     }
 }
 

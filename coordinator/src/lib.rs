@@ -46,6 +46,7 @@ mod trial;
 mod unsealing;
 mod verify;
 mod view;
+mod why;
 
 use std::process::ExitCode;
 

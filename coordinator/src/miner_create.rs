@@ -100,6 +100,7 @@ pub(crate) async fn create(
         sectors: Vec::new(),
     };
     let message = sender.send(outgoing, |_| async { Ok(()) }).await?;
+    host::failpoint!("coordinator.miner_create.sent");
     let entry = until_landed(&sender, &message, head).await?;
     let Fate::Landed { cid, height, exit_code, return_value, .. } = entry.fate else {
         return Err(CreateError::Late { message });
@@ -109,6 +110,7 @@ pub(crate) async fn create(
     }
     let created = created_miner(&return_value.0)?;
     let miner = to_miner(&created.id_address).map_err(|e| CreateError::Answer(Box::new(e)))?;
+    host::failpoint!("coordinator.miner_create.landed");
     miners.keep(miner).await?;
     tracing::info!(%miner, "miner created");
     Ok(MinerCreated { miner, robust: print(&created.robust_address), message_cid: cid })

@@ -135,6 +135,7 @@ impl Miners {
             };
             let text = streams::message::encode(&kept).map_err(|e| failed(Box::new(e)))?;
             host::durable::write(&self.file, &text).map_err(|e| failed(Box::new(e)))?;
+            host::failpoint!("coordinator.miners.kept");
         }
         self.add(&MinerSection { id, pre_commit_key_file: None, prove_commit_key_file: None }).await
     }

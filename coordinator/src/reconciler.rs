@@ -175,9 +175,14 @@ impl Reconciler {
         }
         let wanted = wants(record);
         let is_idle = wanted.is_empty();
-        let missing: Vec<Action> = wanted.into_iter().filter(|a| is_missing(record, a, &seen.queued)).collect();
         let now = self.driver.registry().now();
-        let pointers = missing.iter().filter(|action| is_due(action, now)).count();
+        // What waits longer than until the next pass is that one's: the time is in the record.
+        let interval_ms = u64::try_from(self.interval.as_millis()).unwrap_or(u64::MAX);
+        let horizon = Timestamp(now.0.saturating_add(interval_ms));
+        let is_mine = |action: &Action| is_due(action, horizon) && is_missing(record, action, &seen.queued);
+        let missing: Vec<Action> = wanted.into_iter().filter(is_mine).collect();
+        let is_pointer = |action: &&Action| matches!(action, Action::Publish { .. }) && is_due(action, now);
+        let pointers = missing.iter().filter(is_pointer).count();
         let done = self.driver.carry_out(record, &missing, Pace::Wait).await;
         host::failpoint!("coordinator.reconciler.record_mended");
         match (done && !is_idle, pointers) {
@@ -224,6 +229,15 @@ fn is_missing(record: &SectorRecord, action: &Action, queued: &HashSet<TaskSubje
     }
 }
 
+/// Whether an action need not wait beyond `now`.
 fn is_due(action: &Action, now: Timestamp) -> bool {
-    matches!(action, Action::Publish { not_before, .. } if not_before.is_none_or(|due| due <= now))
+    match action {
+        Action::Publish { not_before, .. } => not_before.is_none_or(|due| due <= now),
+        Action::OfferPreCommit
+        | Action::OfferProveCommit
+        | Action::Follow { .. }
+        | Action::AwaitSeed { .. }
+        | Action::Succeed
+        | Action::DropArtifact(_) => true,
+    }
 }

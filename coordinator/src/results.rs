@@ -38,7 +38,7 @@ const PULL_WAIT: Duration = Duration::from_secs(5);
 const COMES_AGAIN_IN: Duration = Duration::from_secs(5);
 
 /// How long a placement waits that came from a store that was given up.
-const GIVEN_UP_PAUSE_MS: u64 = 30_000;
+const GIVEN_UP_PAUSE_MS: u64 = 10_000;
 
 /// The intake of results.
 pub(crate) struct Results {

@@ -25,6 +25,8 @@ enum NotMade {
     Registry(#[from] RegistryError),
     #[error("give it a number")]
     Number(#[from] NumberError),
+    #[error("sector {0} has other pieces: its number was given twice")]
+    Taken(SectorId),
     #[error("create its record")]
     Create(#[from] CasError),
 }
@@ -76,7 +78,9 @@ impl Successions {
                 tracing::info!(sector = %by, of = %expired, "submitted in the place of an expired sector");
                 self.driver.begin(&new).await;
             }
-            Err(CasError::Lost { .. }) => {}
+            // Made before a crash, or by another coordinator; a number is given once, so it is ours.
+            Err(CasError::Lost { .. }) if registry.get(by).await?.pieces == new.pieces => {}
+            Err(CasError::Lost { .. }) => return Err(NotMade::Taken(by)),
             Err(error) => return Err(error.into()),
         }
         host::failpoint!("coordinator.succession.created");

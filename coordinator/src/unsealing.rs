@@ -51,12 +51,16 @@ impl Unsealing {
         let place = replica_place(&record)?;
         let (offset_unpadded, length_unpadded, bytes) = range(&record, request.piece)?;
         let id = self.unseals.order(record.id, bytes)?;
+        host::failpoint!("coordinator.unsealing.ordered");
         let url = format!("{}/unsealed/{id}", self.base);
         let subject = TaskSubject { whither: Whither::At(place), sector: record.id, stage: Stage::Unseal };
         let unseal = UnsealOrder { offset_unpadded, length_unpadded, payload_bytes: bytes, deliver_to: url.clone() };
         let task = Task { sector: record.id, stage: Stage::Unseal, unseal: Some(unseal) };
         match self.nats.publish_task(&subject, &task).await {
-            Ok(Published::New { .. }) => Ok(UnsealStarted { url, bytes }),
+            Ok(Published::New { .. }) => {
+                host::failpoint!("coordinator.unsealing.published");
+                Ok(UnsealStarted { url, bytes })
+            }
             Ok(Published::AlreadyQueued) => {
                 self.unseals.forget(&id);
                 Err(UnsealError::Busy(record.id))

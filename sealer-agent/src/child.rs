@@ -99,7 +99,7 @@ impl Prover {
         };
         let job = Job::start(spec).map_err(|error| {
             let message = format!("{:#}", anyhow::Error::from(error));
-            Halt::failed(FailureClass::RetryElsewhere, outcome::NOT_STARTED, message)
+            Halt::failed(FailureClass::RetryElsewhere, "prover-not-started", message)
         })?;
         host::failpoint!("agent.child.started");
         at.dir.note_child(job.pid(), now()).map_err(Halt::disk)?;

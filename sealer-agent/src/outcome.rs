@@ -7,27 +7,6 @@ use streams::message::{Facts, Failure, FailureClass};
 /// Lines of the child's log that go into a failure's message.
 const TAIL_LINES: usize = 4;
 
-/// A prover that this machine cannot start.
-pub(crate) const NOT_STARTED: &str = "prover-not-started";
-/// Codes of failures after which another agent should try: those of class
-/// [`RetryElsewhere`](FailureClass::RetryElsewhere), of agents, provers and the coordinator's check.
-const FOR_ANOTHER: [&str; 9] = [
-    NOT_STARTED,
-    "unreadable-result",
-    "out-of-memory",
-    "timed-out",
-    "wrong-output",
-    "missing-params",
-    "does-not-verify",
-    "lost-vanilla",
-    "untrue",
-];
-
-/// Whether a failure with this code is one after which another agent should try. A record keeps codes, not classes.
-pub(crate) fn is_for_another(code: &str) -> bool {
-    FOR_ANOTHER.contains(&code)
-}
-
 /// A child's end, judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Judged {
@@ -185,7 +164,6 @@ mod tests {
         for (end, result, code, class) in cases {
             let failure = failure(judge(end, result, "one\ntwo\n"));
             assert_eq!((failure.code.as_str(), failure.class), (code, class), "{end:?}");
-            assert_eq!(is_for_another(code), class == RetryElsewhere, "{code}");
             assert!(failure.message.ends_with("it said last: one | two"), "{}", failure.message);
         }
     }
@@ -193,7 +171,6 @@ mod tests {
     #[test]
     fn an_output_of_another_stage_is_no_fact() {
         assert_eq!(facts(Output::Unseal {}), Err(wrong_output()));
-        assert!(is_for_another(&wrong_output().code));
         assert_eq!(facts(Output::Pc1 {}), Ok(Facts::Pc1 {}));
     }
 }

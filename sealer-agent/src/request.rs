@@ -16,10 +16,7 @@ use streams::{
     stage::Stage,
 };
 
-use crate::{
-    outcome,
-    store::{manifest::Mark, paths::SectorPaths},
-};
+use crate::store::{manifest::Mark, paths::SectorPaths};
 
 /// Whether a stage is to be done now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +67,7 @@ pub(crate) enum Elsewhere<'a> {
 /// The newest failure of a stage, if it was `me` and its reason is this machine.
 pub(crate) fn failed_here<'a>(stage: Stage, record: &'a SectorRecord, me: &AgentId) -> Option<&'a StageError> {
     let newest = record.errors.iter().rev().find(|error| error.stage == stage)?;
-    (newest.agent == *me && outcome::is_for_another(&newest.code)).then_some(newest)
+    (newest.agent == *me && newest.elsewhere).then_some(newest)
 }
 
 /// Whether `me`, at `here`, leaves to others what failed with `error`.

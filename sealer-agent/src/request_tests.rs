@@ -226,6 +226,8 @@ fn what_failed_for_this_machine_s_sake_is_left_to_another_for_a_while() {
         agent: name.parse().unwrap(),
         code: code.to_owned(),
         message: String::new(),
+        until: None,
+        elsewhere: code == "out-of-memory",
     };
     let here: Place = "here".parse().unwrap();
     let me: AgentId = "me".parse().unwrap();

@@ -129,12 +129,23 @@ impl Nats {
         verb: &str,
         body: &impl Serialize,
     ) -> Result<T, QueueError> {
+        self.api_within(what, verb, body, REQUEST_LIMIT).await
+    }
+
+    /// The same for a call that the server may work on for as long as `limit` before it answers.
+    pub(crate) async fn api_within<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        verb: &str,
+        body: &impl Serialize,
+        limit: Duration,
+    ) -> Result<T, QueueError> {
         let malformed = |source: serde_json::Error| QueueError::Client { what: what.to_owned(), source: source.into() };
         let payload: Bytes = serde_json::to_vec(body).map_err(malformed)?.into();
         let subject = format!("$JS.API.{verb}");
         let started = Instant::now();
         loop {
-            let error = match self.request(what, &subject, None, payload.clone(), REQUEST_LIMIT).await {
+            let error = match self.request(what, &subject, None, payload.clone(), limit).await {
                 Ok(message) => match parse(what, &message.payload)? {
                     Answer::Done(body) => return Ok(body),
                     Answer::Refused { error } if error.passes() => error.into_error(what),

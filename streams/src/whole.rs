@@ -157,7 +157,8 @@ pub async fn snapshot(
     let inbox = nats.client().new_inbox();
     let mut parts = nats.client().subscribe(inbox.clone()).await.map_err(|e| failed(e.into()))?;
     let request = SnapshotRequest { deliver_subject: &inbox, no_consumers: true, jsck: true, chunk_size: PART_BYTES };
-    let begun: SnapshotBegun = nats.api(&what, &format!("STREAM.SNAPSHOT.{stream}"), &request).await?;
+    let begun: SnapshotBegun =
+        nats.api_within(&what, &format!("STREAM.SNAPSHOT.{stream}"), &request, SILENCE_MAX).await?;
 
     let mut hasher = Hasher::new();
     let mut bytes: u64 = 0;

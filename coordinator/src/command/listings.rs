@@ -1,12 +1,14 @@
 //! Listings: read from the buckets directly, so that they work while no coordinator leads.
 
+use std::collections::BTreeMap;
+
 use host::{
     exit::{CliError, Exit},
     output::Format,
 };
 use streams::{
     id::{MinerId, SectorId},
-    kv::{Bucket, BucketName},
+    kv::{Bucket, BucketName, Scanned},
     message::Text,
     nats::Nats,
     records::{AgentRecord, ChainHead, OutboxEntry},
@@ -16,7 +18,7 @@ use streams::{
 
 use crate::{app::unavailable, view};
 
-async fn open<T: Text>(nats: &Nats, name: BucketName) -> Result<Bucket<T>, CliError> {
+pub(super) async fn open<T: Text>(nats: &Nats, name: BucketName) -> Result<Bucket<T>, CliError> {
     Bucket::open(nats, name).await.map_err(|e| unavailable("open a bucket", e))
 }
 
@@ -24,26 +26,41 @@ pub(super) fn no_sector(id: SectorId) -> CliError {
     CliError::new(Exit::NotFound, format!("there is no sector {id}")).hint("see `coordinator sectors list`")
 }
 
-pub(super) async fn sectors(
-    nats: &Nats,
-    state: Option<&str>,
-    miner: Option<MinerId>,
-    format: Format,
-) -> Result<(), CliError> {
+/// Which sectors a person wants to see.
+pub(super) struct Choice {
+    pub(super) state: Option<String>,
+    pub(super) parked: bool,
+    pub(super) miner: Option<MinerId>,
+}
+
+pub(super) async fn sectors(nats: &Nats, choice: &Choice, format: Format) -> Result<(), CliError> {
+    let state = if choice.parked { Some("parked") } else { choice.state.as_deref() };
     if let Some(state) = state.filter(|state| !view::sectors::STATES.contains(state)) {
         return Err(CliError::new(Exit::Usage, format!("there is no state \"{state}\""))
             .hint(format!("the states are {}", view::sectors::STATES.join(", "))));
     }
-    let filter = miner.map_or_else(|| ">".to_owned(), |miner| format!("{miner}.*"));
-    let bucket: Bucket<SectorRecord> = open(nats, BucketName::Sectors).await?;
-    let entries = bucket.entries(&filter).await.map_err(|e| unavailable("read sectors", e))?;
-    let mut records: Vec<SectorRecord> = entries
-        .into_iter()
-        .map(|entry| entry.value)
-        .filter(|record| state.is_none_or(|state| record.state.name() == state))
-        .collect();
-    records.sort_by_key(|record| record.id);
-    view::sectors::list(&records, view::now())?.print(format)
+    let filter = choice.miner.map_or_else(|| ">".to_owned(), |miner| format!("{miner}.*"));
+    let failed = |e| unavailable("read sectors", e);
+    let mut scan = open::<SectorRecord>(nats, BucketName::Sectors).await?.each(&filter).await.map_err(failed)?;
+    let mut records: BTreeMap<SectorId, SectorRecord> = BTreeMap::new();
+    while let Some(scanned) = scan.next().await.map_err(failed)? {
+        match scanned {
+            Scanned::Entry(entry) if state.is_none_or(|state| entry.value.state.name() == state) => {
+                records.insert(entry.value.id, entry.value);
+            }
+            // What came first may have moved on meanwhile.
+            Scanned::Entry(entry) => drop(records.remove(&entry.value.id)),
+            Scanned::Unreadable { key, error } => {
+                eprintln!("warning: sector {key} cannot be read: {}", host::exit::chain(&error));
+            }
+        }
+    }
+    let records: Vec<SectorRecord> = records.into_values().collect();
+    let now = view::now();
+    if choice.parked {
+        return view::sectors::parked(&records, now)?.print(format);
+    }
+    view::sectors::list(&records, now)?.print(format)
 }
 
 pub(super) async fn sector(nats: &Nats, id: SectorId, format: Format) -> Result<(), CliError> {
@@ -72,10 +89,15 @@ pub(super) async fn agents(nats: &Nats, format: Format) -> Result<(), CliError> 
     view::agents::list(&agents, view::now())?.print(format)
 }
 
-async fn agent_records(nats: &Nats) -> Result<Vec<AgentRecord>, CliError> {
-    let bucket: Bucket<AgentRecord> = open(nats, BucketName::Agents).await?;
-    let entries = bucket.entries(">").await.map_err(|e| unavailable("read agents", e))?;
-    let mut agents: Vec<AgentRecord> = entries.into_iter().map(|entry| entry.value).collect();
+pub(super) async fn agent_records(nats: &Nats) -> Result<Vec<AgentRecord>, CliError> {
+    let mut agents = values::<AgentRecord>(nats, BucketName::Agents).await?;
     agents.sort_by(|a, b| a.agent.cmp(&b.agent));
     Ok(agents)
+}
+
+/// Every value of a bucket.
+pub(super) async fn values<T: Text>(nats: &Nats, name: BucketName) -> Result<Vec<T>, CliError> {
+    let entries = open::<T>(nats, name).await?.entries(">").await;
+    let entries = entries.map_err(|e| unavailable(&format!("read bucket {name}"), e))?;
+    Ok(entries.into_iter().map(|entry| entry.value).collect())
 }

@@ -7,22 +7,27 @@ mod keys;
 mod listings;
 mod miner;
 pub(crate) mod rebuild;
+mod store;
 pub(crate) mod submit;
 pub(crate) mod unseal;
+mod why;
 
 use std::path::{Path, PathBuf};
 
 use host::{exit::CliError, telemetry::LogFormat};
-use streams::{control::CreateMinerRequest, nats::Nats};
+use streams::{control::CreateMinerRequest, id::StoreId, nats::Nats};
 
 use crate::{
     app,
-    cli::{Cli, Command, Miner, Sectors},
+    cli::{Cli, Command, Miner, Sectors, Store},
     config, dev,
 };
 
 /// The folder of the coordinator's data within its home.
 const DATA: &str = "coordinator";
+
+/// What a command's connection is called.
+const CLI_NAME: &str = "coordinator-cli";
 
 /// Runs the command.
 pub(crate) async fn run(cli: Cli) -> Result<(), CliError> {
@@ -45,8 +50,9 @@ pub(crate) async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Sectors(Sectors::Abort { sector, reason }) => {
             ask::abort(&connect(&home, cli.config).await?, sector, reason).await
         }
-        Command::Sectors(Sectors::List { state, miner, output }) => {
-            listings::sectors(&connect(&home, cli.config).await?, state.as_deref(), miner, output.output).await
+        Command::Sectors(Sectors::List { state, parked, miner, output }) => {
+            let choice = listings::Choice { state, parked, miner };
+            listings::sectors(&connect(&home, cli.config).await?, &choice, output.output).await
         }
         Command::Sectors(Sectors::Show { sector, output }) => {
             listings::sector(&connect(&home, cli.config).await?, sector, output.output).await
@@ -55,6 +61,11 @@ pub(crate) async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Tasks(crate::cli::Tasks::List { output }) => {
             listings::tasks(&connect(&home, cli.config).await?, output.output).await
         }
+        Command::Tasks(crate::cli::Tasks::Why { sector, output }) => {
+            let config = config::read(&home, cli.config)?;
+            why::tell(&app::connect(&config, CLI_NAME).await?, &config, sector, output.output).await
+        }
+        Command::Store(command) => store_command(&connect(&home, cli.config).await?, command).await,
         Command::Agents(crate::cli::Agents::List { output }) => {
             listings::agents(&connect(&home, cli.config).await?, output.output).await
         }
@@ -83,10 +94,18 @@ pub(crate) async fn run(cli: Cli) -> Result<(), CliError> {
     }
 }
 
+async fn store_command(nats: &Nats, command: Store) -> Result<(), CliError> {
+    match command {
+        Store::List { output } => store::list(nats, output.output).await,
+        Store::Lost { store, because } => store::lost(nats, StoreId(store), because).await,
+        Store::Found { store } => store::found(nats, StoreId(store)).await,
+    }
+}
+
 fn data(home: &Path) -> PathBuf {
     home.join(DATA)
 }
 
 async fn connect(home: &Path, file: Option<PathBuf>) -> Result<Nats, CliError> {
-    app::connect(&config::read(home, file)?, "coordinator-cli").await
+    app::connect(&config::read(home, file)?, CLI_NAME).await
 }

@@ -88,7 +88,7 @@ impl Waits {
         let mut all_know = true;
         for (index, number) in entry.sectors.iter().enumerate() {
             let sector = SectorId { miner: entry.miner, number: *number };
-            let failed = failures.get(&index).copied().or((exit_code != &0).then_some(*exit_code));
+            let failed = failures.get(&index).copied().or_else(|| (*exit_code != 0).then_some(*exit_code));
             // What it did on chain counts, whatever is said of its receipt.
             let event = match (self.seen(entry, sector, landing.clone()).await, failed) {
                 (Seen::There(event), _) => event,

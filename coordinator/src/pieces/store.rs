@@ -81,6 +81,7 @@ impl Pieces {
     ) -> Result<Measured, TakeError> {
         let scratch = self.scratch_file();
         let measured = self.measure_into(&scratch.0, payload, limit_bytes).await?;
+        host::failpoint!("coordinator.pieces.received");
         publish(scratch.0.clone(), self.path(&measured.payload_sha256)).await?;
         Ok(measured)
     }

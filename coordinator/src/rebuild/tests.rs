@@ -136,13 +136,23 @@ fn sealed() -> streams::sector::Sealed {
 #[test]
 fn without_records_chain_and_manifests_decide() {
     let rows: Vec<(&str, Vec<Holding>, OnChain, &str)> = vec![
-        ("room is promised", vec![Holding { pieces: vec![piece()], ..local(None, vec![placed()]) }], OnChain::Nothing, "placed"),
+        (
+            "room is promised",
+            vec![Holding { pieces: vec![piece()], ..local(None, vec![placed()]) }],
+            OnChain::Nothing,
+            "placed",
+        ),
         ("room for a sector without pieces", vec![local(None, vec![placed()])], OnChain::Nothing, "pieces-added"),
         ("tree-d is built", vec![local(None, vec![placed(), tree_d()])], OnChain::Nothing, "tree-d-done"),
         ("PC1 was claimed", vec![local(Some(YOUNG), vec![placed(), tree_d()])], OnChain::Nothing, "ticketed"),
         ("layers", vec![local(Some(YOUNG), vec![tree_d(), Facts::Pc1 {}])], OnChain::Nothing, "pc1-done"),
         ("a replica", vec![replica(YOUNG)], OnChain::Nothing, "pc2-done"),
-        ("layers of an old ticket", vec![local(Some(OLD), vec![tree_d(), Facts::Pc1 {}])], OnChain::Nothing, "pieces-added"),
+        (
+            "layers of an old ticket",
+            vec![local(Some(OLD), vec![tree_d(), Facts::Pc1 {}])],
+            OnChain::Nothing,
+            "pieces-added",
+        ),
         ("a replica of an old ticket", vec![replica(OLD)], OnChain::Nothing, "pieces-added"),
         ("a persisted copy alone, unknown on chain", vec![copy()], OnChain::Nothing, "parked"),
         ("pre-committed", vec![replica(OLD)], PRE_COMMITTED, "pre-committed"),
@@ -215,7 +225,8 @@ fn proving_is_trimmed_again_only_where_there_is_something_to_trim() {
 #[test]
 fn what_a_record_knows_beyond_chain_and_stores_is_kept() {
     let (proof, seed) = (ProofBytes(vec![1]), seed());
-    let at_chain = |state| Case { record: Some(state), holdings: vec![replica(YOUNG)], chain: PRE_COMMITTED, ..Case::default() };
+    let at_chain =
+        |state| Case { record: Some(state), holdings: vec![replica(YOUNG)], chain: PRE_COMMITTED, ..Case::default() };
     let known = pre_commit(Some(message(4)));
     let c2 = S::C2Done { sealed: sealed(), pre_commit: known.clone(), seed, proof: proof.clone() };
     assert_eq!(state(&at_chain(c2.clone())), c2, "a verified proof is not made again");
@@ -229,12 +240,8 @@ fn what_a_record_knows_beyond_chain_and_stores_is_kept() {
 
 #[test]
 fn a_sector_stays_with_the_message_that_may_still_carry_it() {
-    let case = |record, carried| Case {
-        record,
-        holdings: vec![replica(YOUNG)],
-        underway: Some(carried),
-        ..Case::default()
-    };
+    let case =
+        |record, carried| Case { record, holdings: vec![replica(YOUNG)], underway: Some(carried), ..Case::default() };
     let sent = S::PreCommitSent { sealed: sealed(), message: message(9) };
     assert_eq!(state(&case(None, underway(PRE_COMMIT))), sent, "without a record");
     assert_eq!(state(&case(Some(S::Pc2Done { sealed: sealed() }), underway(PRE_COMMIT))), sent, "with an older one");
@@ -248,7 +255,8 @@ fn manifests_win_over_an_older_record_and_a_later_generation_over_manifests() {
     assert_eq!(state(&older).name(), "pc2-done");
     let mut at = sealed().at;
     at.generation = 3;
-    let later = Case { record: Some(S::PiecesAdded { at: at.clone() }), holdings: vec![replica(YOUNG)], ..Case::default() };
+    let later =
+        Case { record: Some(S::PiecesAdded { at: at.clone() }), holdings: vec![replica(YOUNG)], ..Case::default() };
     assert_eq!(state(&later), S::PiecesAdded { at });
 }
 
@@ -274,7 +282,8 @@ fn what_a_person_was_asked_to_look_at_stays_parked_for_its_reason() {
     let parked = S::Parked { was: Box::new(S::Pc2Done { sealed: sealed() }), reason: reason.clone() };
     let found = state(&Case { record: Some(parked.clone()), holdings: vec![replica(YOUNG)], ..Case::default() });
     assert_eq!(found, parked);
-    let found = state(&Case { record: Some(parked), holdings: vec![replica(YOUNG)], chain: PROVING, ..Case::default() });
+    let found =
+        state(&Case { record: Some(parked), holdings: vec![replica(YOUNG)], chain: PROVING, ..Case::default() });
     assert_eq!(found.name(), "proving", "the chain has settled it");
 }
 
@@ -287,7 +296,6 @@ fn what_is_over_or_decided_already_is_not_written() {
     let first = state(&Case { holdings: vec![replica(YOUNG)], ..Case::default() });
     let again = SectorRecord { incarnation: THIS_LIFE, ..record(first) };
     let holdings = [replica(YOUNG)];
-    let known =
-        Known { id: id(), record: Some(&again), holdings: &holdings, chain: OnChain::Nothing, underway: None };
+    let known = Known { id: id(), record: Some(&again), holdings: &holdings, chain: OnChain::Nothing, underway: None };
     assert_eq!(decide(&known, frame), Decision::Keep, "a rebuild that was cut off goes on where it was");
 }

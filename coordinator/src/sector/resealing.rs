@@ -74,6 +74,7 @@ pub(super) fn advanced(
             Ok(parked(S::Resealing { files, chain: Box::new(chain) }, Code::OtherReplica, text))
         }
         (_, files) => {
+            let life = life.after(chain.placement().map_or(0, |at| at.generation));
             Ok(S::Resealing { files: Box::new(advance(files, done, life, dropped)?), chain: Box::new(chain) })
         }
     }

@@ -69,6 +69,13 @@ pub(super) struct Life {
     generations_lost: u32,
 }
 
+impl Life {
+    /// A replica that is made again is of a later generation than the one that was promised.
+    pub(super) fn after(self, generation: u32) -> Self {
+        Self { generations_lost: self.generations_lost.max(generation), ..self }
+    }
+}
+
 pub(super) fn advance(
     state: SectorState,
     done: Done,

@@ -5,6 +5,7 @@
 
 mod agent;
 mod forks;
+mod lost;
 mod node;
 mod queue_of_three;
 mod rebuild;

@@ -6,7 +6,7 @@ use streams::{
 };
 
 use super::{
-    rebuild::{agent, messages, records, submit},
+    rebuild::{agent, agent_of_wiped, count, messages, records, submit},
     stores::Stores,
     world::World,
 };
@@ -39,13 +39,13 @@ async fn a_restore_of_an_older_state_loses_nothing_that_was_placed_since() {
     let all: Vec<SectorId> = old.iter().chain(&new).copied().collect();
     let landed = world.landed().await;
     let noted = messages(&records(&world, &all).await);
-    assert_eq!(landed, noted.len() as u64 + 1);
+    assert_eq!(landed, count(noted.len()) + 1);
     coordinator.stop().await;
     drop(worker);
     world.server.wipe().await;
     world.nats = world.server.connect().await;
 
-    let worker = agent(&world, &stores).await;
+    let worker = agent_of_wiped(&world, &stores).await;
     let args = cli::Restore { dir: folder.clone(), replace: false, patience: World::patience(&[]) };
     let report = command::rebuild::restore(&config, &world.data(), &args).await.unwrap();
     assert_eq!((report.incarnation, report.parked.len()), (Incarnation(2), 0), "{report:#?}");
@@ -65,7 +65,7 @@ async fn a_restore_of_an_older_state_loses_nothing_that_was_placed_since() {
     let all: Vec<SectorId> = all.into_iter().chain([fresh]).collect();
     let mut every = messages(&records(&world, &all).await);
     every.extend(noted);
-    assert_eq!(world.landed().await, every.len() as u64 + 1);
+    assert_eq!(world.landed().await, count(every.len()) + 1);
     coordinator.stop().await;
     drop(worker);
 }

@@ -110,7 +110,7 @@ async fn what_never_gets_better_is_parked_and_a_person_resumes_it() {
     let _agent = Agent::start(&world.nats, faults, Vec::new()).await;
     let sector = submit_empty(&world, miner, 1).await[0];
     world.until(sector, &["parked"]).await;
-    world.ask(&streams::control::RetryRequest { sector }).await;
+    world.ask(&streams::control::RetryRequest { sector, from: None }).await;
     world.until_done(sector).await;
     coordinator.stop().await;
 }

@@ -2,23 +2,27 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Bound,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use streams::{
-    id::{AgentId, Place, SectorId, SectorNumber, StoreId, Timestamp},
-    inventory::{Cursor, Holding, Inventory, InventoryRequest},
+    id::{AgentId, Incarnation, MinerId, Place, SectorId, SectorNumber, StoreId, Timestamp},
+    inventory::{Cursor, Holding, Inventory, InventoryRequest, PAGE_HOLDINGS_MAX},
     kv::{Bucket, BucketName},
     message::Facts,
     nats::Nats,
+    proof::{Bytes32, Drawn, SealProof},
     records::AgentRecord,
     sector::{SectorRecord, SectorState},
     stage::Stage,
 };
 
-/// Small, so that a test asks for several.
+/// Small, so that a test asks for several; large where there are thousands.
 const PAGE: usize = 3;
+/// From so many on, pages are as large as they may be.
+const MANY: usize = 100;
 const HEARTBEAT: Duration = Duration::from_millis(200);
 
 /// A sector's holdings by whether they are persisted.
@@ -40,6 +44,34 @@ fn persistent_store() -> StoreId {
 }
 
 impl Stores {
+    /// So many sectors, with layers or a replica of a young ticket.
+    pub(super) fn fill(&self, miner: MinerId, count: u64) {
+        let comm_d = Bytes32([2; 32]);
+        let mut holdings = self.holdings.lock().unwrap();
+        for number in 1..=count {
+            let sector = SectorId { miner, number: SectorNumber(number) };
+            let mut done = vec![Facts::Place { store: local_store() }, Facts::TreeD { comm_d }, Facts::Pc1 {}];
+            if number % 2 == 0 {
+                done.push(Facts::Pc2 { comm_d, comm_r: Bytes32([7; 32]) });
+            }
+            let held = Holding {
+                store: local_store(),
+                place: "trial".parse().unwrap(),
+                persistent: false,
+                sector,
+                proof: SealProof::Drg2KiBV1_1,
+                pieces: Vec::new(),
+                incarnation: Incarnation::FIRST,
+                generation: 1,
+                ticket: Some(Drawn { epoch: 1, value: Bytes32([5; 32]) }),
+                done,
+                sealed_sha256: None,
+                placed_at: Timestamp(1),
+            };
+            holdings.insert((local_store(), sector), held);
+        }
+    }
+
     /// Leaves a sector before this stage until [`Stores::release`].
     pub(super) fn brake(&self, number: u64, stage: Stage) {
         self.brakes.lock().unwrap().insert((SectorNumber(number), stage));
@@ -129,23 +161,23 @@ impl Stores {
 
     fn page(&self, agent: &AgentId, after: Option<Cursor>) -> Inventory {
         let holdings = self.holdings.lock().unwrap();
-        let rest: Vec<&Holding> = holdings
-            .values()
-            .filter(|held| after.is_none_or(|after| Cursor { store: held.store, sector: held.sector } > after))
-            .collect();
-        let page: Vec<Holding> = rest.iter().take(PAGE).copied().cloned().collect();
+        let size = if holdings.len() < MANY { PAGE } else { PAGE_HOLDINGS_MAX };
+        let begin = after.map_or(Bound::Unbounded, |after| Bound::Excluded((after.store, after.sector)));
+        let rest: Vec<&Holding> =
+            holdings.range((begin, Bound::Unbounded)).map(|(_, held)| held).take(size + 1).collect();
+        let page: Vec<Holding> = rest.iter().take(size).copied().cloned().collect();
         let last = page.last().map(|held| Cursor { store: held.store, sector: held.sector });
         Inventory {
             agent: agent.clone(),
             high_water: Vec::new(),
             unreadable: Vec::new(),
-            next: last.filter(|_| rest.len() > PAGE),
+            next: last.filter(|_| rest.len() > size),
             holdings: page,
         }
     }
 }
 
-fn ticket(state: &SectorState) -> Option<streams::proof::Drawn> {
+fn ticket(state: &SectorState) -> Option<Drawn> {
     match state {
         SectorState::Ticketed { ticket, .. } | SectorState::Pc1Done { ticket, .. } => Some(*ticket),
         state => state.sealed().map(|sealed| sealed.ticket),

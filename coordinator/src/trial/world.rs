@@ -13,7 +13,7 @@ use streams::{
     sector::SectorRecord,
     testing::{TestServer, wait_for},
 };
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{runtime::Runtime, sync::oneshot, task::JoinHandle};
 
 use super::node::{Node, Pretended, key_file};
 use crate::{
@@ -37,6 +37,30 @@ pub(super) struct World {
 pub(super) struct Running {
     stop: oneshot::Sender<()>,
     ended: JoinHandle<()>,
+}
+
+/// A coordinator with a runtime of its own, which can end at any moment without a word, as with its process.
+pub(super) struct Apart {
+    runtime: Option<Runtime>,
+}
+
+impl Apart {
+    /// Whatever it was doing stops where it stands: nothing is released, answered or written any more.
+    pub(super) fn kill(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        self.end();
+    }
 }
 
 impl Running {
@@ -119,6 +143,23 @@ impl World {
         let chain = chain::rpc::JsonRpc::new(&node).unwrap();
         let head = chain::ChainApi::head(&chain).await.unwrap();
         chain::ChainApi::actor(&chain, &key.address(), &head.key).await.unwrap().nonce
+    }
+
+    /// Runs a coordinator in a folder of its own; it is ready, and leads or stands by.
+    pub(super) async fn run_apart(&self, folder: &str) -> Apart {
+        let (config, data) = (self.config(), self.home.path().join(folder));
+        let (ready, is_ready) = oneshot::channel();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        runtime.spawn(async move {
+            let app = App::build(config, &data).await.unwrap();
+            let tasks = Tasks::new();
+            app.spawn(&tasks, Arc::new(Pretended));
+            ready.send(()).unwrap();
+            tasks.run_until(std::future::pending::<()>()).await.unwrap();
+        });
+        let apart = Apart { runtime: Some(runtime) };
+        is_ready.await.unwrap();
+        apart
     }
 
     /// Asks until a coordinator leads and answers.

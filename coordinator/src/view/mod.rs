@@ -3,7 +3,9 @@
 pub(crate) mod agents;
 pub(crate) mod sectors;
 pub(crate) mod show;
+pub(crate) mod stores;
 pub(crate) mod tasks;
+pub(crate) mod why;
 
 use std::time::Duration;
 

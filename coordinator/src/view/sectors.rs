@@ -65,6 +65,33 @@ pub(crate) fn list(records: &[SectorRecord], now: Timestamp) -> Result<Listing, 
     Ok(listing)
 }
 
+/// `coordinator sectors list --parked`: why each waits for a person.
+pub(crate) fn parked(records: &[SectorRecord], now: Timestamp) -> Result<Listing, CliError> {
+    let mut listing = Listing::new([
+        Column::new("SECTOR"),
+        Column::new("CODE").right(),
+        Column::new("WAS"),
+        Column::new("FOR").right(),
+        Column::new("ERRORS").right(),
+        Column::new("REASON"),
+        Column::wide("LAST ERROR"),
+    ]);
+    for record in records {
+        let SectorState::Parked { was, reason } = &record.state else { continue };
+        let cells = [
+            record.id.to_string(),
+            reason.code.to_string(),
+            was.name().to_owned(),
+            span(now.ms_since(record.entered_at)),
+            record.errors.len().to_string(),
+            reason.text.clone(),
+            record.errors.last().map(|e| format!("{}: {}", e.code, e.message)).unwrap_or_default(),
+        ];
+        listing.row(cells, record)?;
+    }
+    Ok(listing)
+}
+
 /// What a person wants to know of it at a glance.
 fn note(record: &SectorRecord) -> String {
     match &record.state {

@@ -146,8 +146,13 @@ impl Mempool {
     pub(crate) fn drop_where(&mut self, wanted: impl Fn(&Address, u64) -> bool) -> Vec<Cid> {
         let mut dropped = Vec::new();
         for (key, waiting) in &mut self.pending {
-            let gone = waiting.extract_if(.., |nonce, _| wanted(key, *nonce));
-            dropped.extend(gone.map(|(_, included)| included.cid));
+            waiting.retain(|nonce, included| {
+                let goes = wanted(key, *nonce);
+                if goes {
+                    dropped.push(included.cid);
+                }
+                !goes
+            });
         }
         self.pending.retain(|_, waiting| !waiting.is_empty());
         dropped

@@ -30,7 +30,13 @@ const PROOFS: &[&str] = &["filecoin-proofs", "filecoin-proofs-api", "storage-pro
 const PROOFS_OWNER: &str = "prover";
 
 /// Modules that decide: time and facts come in as arguments, what to do goes out.
-const DECIDING: &[&str] = &["coordinator/src/sector", "poster/src/plan.rs"];
+const DECIDING: &[&str] = &[
+    "coordinator/src/sector",
+    "coordinator/src/why.rs",
+    "coordinator/src/why",
+    "coordinator/src/fence.rs",
+    "poster/src/plan.rs",
+];
 
 /// What a deciding module must not name.
 const DOING: &[&str] = &["async fn", "tokio::", "std::fs", "SystemTime", "Instant::now", "Clock", "reqwest::"];

@@ -194,7 +194,8 @@ fn url(ports: &Path, log: &Path) -> Result<String, String> {
     let said = || std::fs::read_to_string(log).unwrap_or_default();
     let text = std::fs::read(ports).map_err(|error| format!("{error}: {}", said()))?;
     let ports: serde_json::Value = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
-    ports["nats"][0].as_str().map(str::to_owned).ok_or_else(|| format!("no address in {ports}"))
+    let address = ports.pointer("/nats/0").and_then(serde_json::Value::as_str);
+    address.map(str::to_owned).ok_or_else(|| format!("no address in {ports}"))
 }
 
 fn conf_with(store: &Path, sync_interval: &str) -> String {

@@ -2,7 +2,7 @@
 //!
 //! To write the list of failpoints anew: `SEALSTREAM_WRITE_GOLDEN=1 cargo test --workspace --test reliability`.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::{
     collections::BTreeMap,

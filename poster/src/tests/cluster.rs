@@ -11,7 +11,7 @@ use chain::{
 };
 use devnet::{
     Devnet, Genesis, GenesisMiner, PostVerdict, PresealedSector, Preset,
-    rpc::{Shared, router},
+    rpc::{Rule, Shared, router},
     upheaval::{Lose, Upheaval},
 };
 use fvm_shared::econ::TokenAmount;
@@ -58,7 +58,9 @@ const EPOCH_PATIENCE: Duration = Duration::from_secs(3);
 pub(super) struct Cluster {
     nats: Nats,
     chain: Shared,
+    /// The posters' node, which misbehaves when it is told to.
     node: NodeConfig,
+    /// The test's own.
     api: JsonRpc,
     key_file: PathBuf,
     // Dropped in this order: who talks to the server goes first.
@@ -98,12 +100,9 @@ impl Cluster {
         key.save_new(&key_file).unwrap();
 
         let chain = Shared::new(devnet(&key));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let node =
-            NodeConfig { endpoint: format!("http://{}", listener.local_addr().unwrap()), ..NodeConfig::default() };
         let mut helpers = JoinSet::new();
-        let app = router(chain.clone());
-        helpers.spawn(async move { axum::serve(listener, app).await.unwrap() });
+        let node = serve(chain.clone(), &mut helpers).await;
+        let honest = serve(chain.another_node(), &mut helpers).await;
         let place = Whither::At(place());
         helpers.spawn(agents::serve(nats.clone(), Class::PostIo, place, behaviour));
         helpers.spawn(agents::serve(nats.clone(), Class::PostGpu, Whither::Any, behaviour));
@@ -113,7 +112,7 @@ impl Cluster {
             let record = proving(number);
             records.put(&record.id.key(), &record).await.unwrap();
         }
-        let api = JsonRpc::new(&node).unwrap();
+        let api = JsonRpc::new(&honest).unwrap();
         helpers.spawn(coordinator(nats.clone(), api.clone()));
         Self { nats, chain, node, api, key_file, _helpers: helpers, server, _dir: dir }
     }
@@ -215,6 +214,14 @@ impl Cluster {
         });
     }
 
+    /// Lets the posters' node misbehave.
+    pub(super) fn misbehave(&self, rules: impl IntoIterator<Item = Rule>) {
+        self.chain.misbehave(|misbehaviour| {
+            misbehaviour.clear();
+            rules.into_iter().for_each(|rule| misbehaviour.add(rule).unwrap());
+        });
+    }
+
     /// The partitions that the chain has a proof of.
     pub(super) async fn submitted(&self, window: &Window) -> BTreeSet<u64> {
         let head = self.api.head().await.unwrap();
@@ -277,6 +284,15 @@ impl Cluster {
         }
         faults
     }
+}
+
+/// A node of a chain.
+async fn serve(chain: Shared, helpers: &mut JoinSet<()>) -> NodeConfig {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let app = router(chain);
+    helpers.spawn(async move { axum::serve(listener, app).await.unwrap() });
+    NodeConfig { endpoint, timeout_secs: 2, ..NodeConfig::default() }
 }
 
 /// The one thing a coordinator does for a poster: it says where the chain is, and which miners there are.

@@ -1,8 +1,9 @@
-//! Forks inside a window, and two posters that both believe they lead it.
+//! Forks inside a window, a node that breaks and lies, and two posters that both believe they lead.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use chain::ChainApi as _;
+use devnet::rpc::{Does, Rule};
 use streams::{
     id::Timestamp,
     proof::{ProofBytes, SealProof},
@@ -56,6 +57,30 @@ async fn a_proof_that_a_fork_took_away_is_on_chain_again_before_the_window_close
         cluster.advance_to(window.close).await;
     }
     assert_eq!(cluster.faults().await, Vec::<u64>::new());
+    poster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_breaks_and_lies_costs_no_deadline() {
+    let cluster = Cluster::start(NORMAL).await;
+    let poster = cluster.poster("one");
+    let every = |does, times| Rule { method: "*".to_owned(), times, does };
+    let rounds = [
+        vec![every(Does::Http { status: 503 }, 10), every(Does::Drop, 10), every(Does::Hang { secs: 4 }, 1)],
+        vec![every(Does::Stale { back: 3 }, 12), every(Does::ExitCode { code: 16 }, 1), every(Does::NoReceipt, 2)],
+        vec![every(Does::Network { name: "mainnet".to_owned() }, 2), every(Does::LostAnswer, 6)],
+    ];
+    for rules in rounds {
+        let (window, reading) = window_with_work(&cluster).await;
+        let expected = reading.partitions.len();
+        cluster.misbehave(rules);
+        cluster.wait_for_records(&window, expected, "proven", |_| true).await;
+        cluster.until_submitted(&window, expected).await;
+        cluster.misbehave([]);
+        cluster.advance_to(window.close).await;
+    }
+    assert_eq!(cluster.faults().await, Vec::<u64>::new());
+    assert!(cluster.verdicts().iter().all(|verdict| verdict.valid), "{:?}", cluster.verdicts());
     poster.stop().await;
 }
 

@@ -207,6 +207,8 @@ async fn what_failed_here_is_left_to_another_agent_for_a_while() {
         agent: me.agent,
         code: "missing-params".to_owned(),
         message: "as the test says".to_owned(),
+        until: None,
+        elsewhere: true,
     };
     let record = submitted(3, vec![]);
     cluster.set(&SectorRecord { state: waits_for_c2(c1), errors: vec![error], ..record.clone() }).await;

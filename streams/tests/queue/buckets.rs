@@ -5,7 +5,7 @@ use std::time::Duration;
 use streams::{
     error::QueueError,
     id::{Incarnation, Timestamp},
-    kv::{Bucket, BucketName, CasError, Change},
+    kv::{Bucket, BucketName, CasError, Change, Scanned},
     message::Task,
     nats::Nats,
     records::{LeaseHeld, NumberGiven, SectorLock},
@@ -185,4 +185,32 @@ async fn an_expired_key_is_gone_for_watchers_too() {
     let gone = tokio::time::timeout(SOON, watch.next()).await.unwrap().unwrap();
     assert_eq!(gone, Change::Gone { key: "follower".to_owned() });
     wait_for(SOON, || async { if lease.is_held() { Err("still held".to_owned()) } else { Ok(()) } }).await;
+}
+
+#[tokio::test]
+async fn a_scan_gives_each_key_once_and_goes_on_after_one_that_cannot_be_read() {
+    let (_server, nats) = server().await;
+    let locks = locks(&nats).await;
+    for number in 1..=3 {
+        locks.create(&sector(number).key(), &lock(1)).await.unwrap();
+    }
+    let revision = locks.put(&sector(1).key(), &lock(2)).await.unwrap();
+    locks.delete(&sector(3).key()).await.unwrap();
+    nats.jetstream().publish("$KV.LOCKS.f01000.9", "{\"not\": ".into()).await.unwrap().await.unwrap();
+    locks.create("f02000.4", &lock(1)).await.unwrap();
+    let mut scan = locks.each("f01000.*").await.unwrap();
+    let mut seen = Vec::new();
+    while let Some(scanned) = scan.next().await.unwrap() {
+        seen.push(match scanned {
+            Scanned::Entry(entry) => format!("{} {}", entry.key, entry.value.generation),
+            Scanned::Unreadable { key, error } => format!("{key}: {error}"),
+        });
+        if let Some("f01000.1 2") = seen.last().map(String::as_str) {
+            assert_eq!(locks.get("f01000.1").await.unwrap().unwrap().revision, revision);
+        }
+    }
+    assert_eq!(seen.len(), 3, "{seen:?}");
+    assert_eq!(seen[..2], ["f01000.2 1", "f01000.1 2"], "in order of revision");
+    assert!(seen[2].starts_with("f01000.9: "), "{seen:?}");
+    assert!(locks.each("f03000.*").await.unwrap().next().await.unwrap().is_none(), "nothing matches");
 }

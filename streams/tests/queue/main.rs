@@ -11,3 +11,5 @@ mod publishing;
 mod pulling;
 mod reports;
 mod server;
+mod snapshots;
+mod three;

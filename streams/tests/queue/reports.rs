@@ -1,8 +1,10 @@
 //! Our own view of what the NATS CLI shows.
 
 use streams::{
+    id::Timestamp,
+    message::SectorEvent,
     pull::Intake,
-    report::{consumer_report, stream_report},
+    report::{consumer_report, last_event, open_results, stream_report},
     testing::wait_for,
 };
 
@@ -49,4 +51,35 @@ async fn a_stream_report_counts_what_is_stored() {
     let delivery = Intake::results(&nats).await.unwrap().next(SOON).await.unwrap().unwrap();
     delivery.ack().await.unwrap();
     assert_eq!(results(stream_report(&nats).await.unwrap()).messages, 0);
+}
+
+#[tokio::test]
+async fn results_are_open_until_they_are_settled_and_strangers_hide_none() {
+    let (_server, nats) = server().await;
+    nats.publish_result(&result(1)).await.unwrap();
+    nats.publish_result(&result(2)).await.unwrap();
+    nats.jetstream().publish("res.a.b", "x".into()).await.unwrap().await.unwrap();
+    let open = || async { open_results(&nats).await.unwrap().iter().map(|r| r.sector).collect::<Vec<_>>() };
+    assert_eq!(open().await, [sector(1), sector(2)]);
+    let delivery = Intake::results(&nats).await.unwrap().next(SOON).await.unwrap().unwrap();
+    assert_eq!(open().await, [sector(1), sector(2)], "delivered is not settled");
+    delivery.ack().await.unwrap();
+    assert_eq!(open().await, [sector(2)]);
+}
+
+#[tokio::test]
+async fn the_last_event_of_a_sector_is_found_whatever_its_state() {
+    let (_server, nats) = server().await;
+    assert_eq!(last_event(&nats, sector(1)).await.unwrap(), None);
+    let event = |number, seq, state: &str| SectorEvent {
+        sector: sector(number),
+        seq,
+        at: Timestamp(1),
+        state: state.to_owned(),
+        what: "something".to_owned(),
+    };
+    for (number, seq, state) in [(1, 1, "placed"), (1, 2, "pieces-added"), (11, 9, "placed")] {
+        nats.publish_event(&event(number, seq, state)).await.unwrap();
+    }
+    assert_eq!(last_event(&nats, sector(1)).await.unwrap(), Some(event(1, 2, "pieces-added")));
 }

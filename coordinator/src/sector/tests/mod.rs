@@ -1,3 +1,5 @@
+mod lost;
+mod reorg;
 mod road;
 pub(crate) mod sample;
 mod shuffle;

@@ -69,19 +69,19 @@ fn from_submission_to_proving() {
 #[test]
 fn a_failure_is_tried_again_with_growing_pauses_and_then_parked() {
     let mut sector = record(S::Pc1Done { at: at(), comm_d: bytes(1), ticket: ticket() });
-    for pause_ms in [1000, 4000] {
-        let (next, actions) = go(sector, failed(Stage::Pc2, FailureClass::RetryHere));
+    for (attempt, pause_ms) in [(1, 1000), (2, 4000)] {
+        let (next, actions) = go(sector, attempt_failed(Stage::Pc2, FailureClass::RetryHere, attempt));
         assert_eq!(actions, [Action::Publish { stage: Stage::Pc2, not_before: Some(Timestamp(NOW.0 + pause_ms)) }]);
         sector = next;
     }
-    let (mut sector, actions) = go(sector, failed(Stage::Pc2, FailureClass::RetryElsewhere));
+    let (mut sector, actions) = go(sector, attempt_failed(Stage::Pc2, FailureClass::RetryElsewhere, 3));
     assert_eq!(actions, []);
     let S::Parked { reason, .. } = &sector.state else { panic!("{:?}", sector.state) };
     assert_eq!((reason.code, reason.text.as_str()), (1001, "pc2 failed 3 times, last: signal 9"));
     // What an agent still finishes is kept, and a person's retry goes on from there.
     sector = go(sector, done(Stage::Pc2)).0;
     assert_eq!(sector.state.name(), "parked");
-    let (sector, actions) = go(sector, Event::Retry);
+    let (sector, actions) = go(sector, Event::Retry { from: None });
     assert_eq!(sector.state.name(), "pc2-done");
     assert_eq!(actions, [Action::OfferPreCommit, publish(Stage::Persist)]);
 }
@@ -100,23 +100,23 @@ fn what_is_redone_gets_a_new_generation_and_old_results_are_refused() {
 #[test]
 fn a_loop_of_redoing_ends() {
     let mut sector = record(S::SeedReady { sealed: sealed(), pre_commit: pre_commit(), seed: seed() });
-    for _ in 0..2 {
+    let redo = |attempt| attempt_failed(Stage::C2, FailureClass::RedoFrom(Stage::C1), attempt);
+    for attempt in 1..3 {
         sector = go(sector, done(Stage::C1)).0;
-        sector = go(sector, failed(Stage::C2, FailureClass::RedoFrom(Stage::C1))).0;
+        sector = go(sector, redo(attempt)).0;
         assert_eq!(sector.state.name(), "seed-ready");
     }
     sector = go(sector, done(Stage::C1)).0;
-    sector = go(sector, failed(Stage::C2, FailureClass::RedoFrom(Stage::C1))).0;
+    sector = go(sector, redo(3)).0;
     assert_eq!(sector.state.name(), "parked", "earlier stages that succeed do not reset the count of a later one");
 }
 
 #[test]
-fn files_of_a_pre_committed_sector_are_not_thrown_away_by_an_agent() {
-    for class in [FailureClass::Abort, FailureClass::RedoFrom(Stage::Pc2), FailureClass::RedoFrom(Stage::AddPiece)] {
-        let sector = record(S::SeedReady { sealed: sealed(), pre_commit: pre_commit(), seed: seed() });
-        let (sector, _) = go(sector, failed(Stage::C1, class));
-        assert_eq!(sector.state.name(), "parked", "{class:?}");
-    }
+fn a_failure_that_is_told_twice_costs_one_attempt() {
+    let sector = record(S::Pc1Done { at: at(), comm_d: bytes(1), ticket: ticket() });
+    let (sector, _) = go(sector, failed(Stage::Pc2, FailureClass::RetryHere));
+    let again = step(sector, failed(Stage::Pc2, FailureClass::RetryHere), RULES, NOW).unwrap_err();
+    assert_eq!(again, Refused::Again("this failure"));
 }
 
 #[test]

@@ -4,11 +4,14 @@ use streams::{
     id::{AgentId, Incarnation, MinerId, Place, SectorId, SectorNumber, StoreId, Timestamp},
     message::{ArtifactRef, ClaimRef, Facts, Failure, FailureClass},
     proof::{Bytes32, Drawn, ProofBytes, SealProof},
-    sector::{MessageRef, ParkReason, Persisted, Piece, Placement, PreCommit, Sealed, SectorRecord, SectorState as S},
+    sector::{
+        MessageRef, ParkReason, Persisted, Piece, Placement, PreCommit, Sealed, SectorRecord, SectorState as S,
+        Succession,
+    },
     stage::Stage,
 };
 
-use crate::sector::{Done, Event, Failed, Landing, OnChain, Rules, park::Code};
+use crate::sector::{Done, Event, Failed, Landing, LostStore, OnChain, Rules, park::Code};
 
 pub(crate) const RULES: Rules = Rules { attempts_max: 3 };
 pub(crate) const NOW: Timestamp = Timestamp(1_790_000_000_000);
@@ -136,12 +139,64 @@ pub(crate) fn states() -> Vec<S> {
         },
         proving(false),
         proving(true),
+        parked(proving(false)),
         S::Parked {
             was: Box::new(S::Pc1Done { at: at(), comm_d: bytes(1), ticket: ticket() }),
             reason: ParkReason { code: 1002, text: "look".to_owned() },
         },
         S::Aborted { reason: "no".to_owned() },
+        expired(Succession::Wanted {}),
+        expired(Succession::Named { by: successor() }),
+        expired(Succession::Begun { by: successor() }),
     ]
+    .into_iter()
+    .chain(resealings())
+    .collect()
+}
+
+pub(crate) fn parked(was: S) -> S {
+    S::Parked { was: Box::new(was), reason: ParkReason { code: 1002, text: "look".to_owned() } }
+}
+
+pub(crate) fn successor() -> SectorId {
+    SectorId { miner: MinerId(1000), number: SectorNumber(2) }
+}
+
+fn expired(successor: Succession) -> S {
+    S::PreCommitExpired { pre_commit: pre_commit(), due: 86_670, successor }
+}
+
+pub(crate) fn resealing(files: S, chain: S) -> S {
+    S::Resealing { files: Box::new(files), chain: Box::new(chain) }
+}
+
+/// The same ticket in the generation after [`at`].
+pub(crate) fn again() -> Placement {
+    Placement { place: place(), store: store(3), generation: 2 }
+}
+
+/// Every state of the files beside every state of the chain.
+fn resealings() -> Vec<S> {
+    let unpersisted = Sealed { persisted: None, ..sealed() };
+    let files = [
+        S::Allocated {},
+        S::Placed { at: again() },
+        S::PiecesAdded { at: again() },
+        S::TreeDDone { at: again(), comm_d: bytes(1) },
+        S::Ticketed { at: again(), comm_d: bytes(1), ticket: ticket() },
+        S::Pc1Done { at: again(), comm_d: bytes(1), ticket: ticket() },
+    ];
+    let chain = [
+        S::PreCommitSent { sealed: unpersisted.clone(), message: message(1) },
+        S::PreCommitted { sealed: sealed(), pre_commit: pre_commit() },
+        S::SeedReady { sealed: unpersisted.clone(), pre_commit: pre_commit(), seed: seed() },
+        S::C1Done { sealed: unpersisted.clone(), pre_commit: pre_commit(), seed: seed(), c1: artifact() },
+        S::C2Done { sealed: unpersisted, pre_commit: pre_commit(), seed: seed(), proof: proof() },
+    ];
+    let beside = |files: &S| chain.iter().map(|chain| resealing(files.clone(), chain.clone())).collect::<Vec<_>>();
+    let mut all: Vec<S> = files.iter().flat_map(beside).collect();
+    all.extend(all.first().cloned().map(parked));
+    all
 }
 
 pub(crate) fn facts(stage: Stage) -> Facts {
@@ -190,6 +245,17 @@ pub(crate) fn failed_in(stage: Stage, class: FailureClass, generation: u32) -> E
     }))
 }
 
+/// The `attempt`th failure of a stage.
+pub(crate) fn attempt_failed(stage: Stage, class: FailureClass, attempt: u32) -> Event {
+    match failed(stage, class) {
+        Event::Failed(mut failed) => {
+            failed.claim.attempt = attempt;
+            Event::Failed(failed)
+        }
+        other => other,
+    }
+}
+
 pub(crate) fn failed(stage: Stage, class: FailureClass) -> Event {
     failed_in(stage, class, 1)
 }
@@ -202,9 +268,11 @@ pub(crate) fn on_chain() -> OnChain {
     OnChain { activation: 130, expiration: 1000, deadline: 3, partition: 0 }
 }
 
-pub(crate) const CLASSES: [FailureClass; 7] = [
+pub(crate) const CLASSES: [FailureClass; 9] = [
     FailureClass::RetryHere,
     FailureClass::RetryElsewhere,
+    FailureClass::WaitUntil(Timestamp(NOW.0 + 60_000)),
+    FailureClass::RedoFrom(Stage::Place),
     FailureClass::RedoFrom(Stage::AddPiece),
     FailureClass::RedoFrom(Stage::Pc1),
     FailureClass::RedoFrom(Stage::C1),
@@ -239,8 +307,26 @@ pub(crate) fn events() -> Vec<Event> {
         Event::Rejected { code: Code::PreCommitRefused, text: "collision".to_owned() },
         Event::Rejected { code: Code::ProveCommitRefused, text: "bad proof".to_owned() },
         Event::Rejected { code: Code::PreCommitGone, text: "gone".to_owned() },
-        Event::Retry,
+        Event::PreCommitExpired { due: 86_670 },
+        Event::SuccessorNamed { by: successor() },
+        Event::SuccessorBegun { by: successor() },
+        Event::Retry { from: None },
         Event::Abort { reason: "a person says so".to_owned() },
     ]);
+    events.extend(Stage::ALL.into_iter().map(|stage| Event::Retry { from: Some(stage) }));
+    for generation in [2, 3] {
+        events.extend(Stage::ALL.into_iter().map(|stage| done_in(stage, generation)));
+        events.extend(
+            Stage::ALL.into_iter().map(|stage| failed_in(stage, FailureClass::RedoFrom(Stage::Pc1), generation)),
+        );
+    }
+    for n in [1, 2, 3, 4] {
+        events.extend([130, 86_000].map(|head| lost(n, head)));
+    }
     events
+}
+
+/// A store is lost; the sample's pre-commit is due at epoch 86,670.
+pub(crate) fn lost(n: u128, head: i64) -> Event {
+    Event::StoreLost(LostStore { store: store(n), head, prove_commit_max: 86_550 })
 }

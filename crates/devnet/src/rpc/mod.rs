@@ -43,6 +43,12 @@ impl Shared {
         Self { devnet: Arc::new(Mutex::new(devnet)), misbehaviour: Arc::default() }
     }
 
+    /// The same chain behind a node of its own, which misbehaves only when that one is told to.
+    #[must_use]
+    pub fn another_node(&self) -> Self {
+        Self { devnet: Arc::clone(&self.devnet), misbehaviour: Arc::default() }
+    }
+
     /// Does something with the chain alone. It may take as long as verifying proofs takes: off the async threads.
     pub fn with<T>(&self, work: impl FnOnce(&mut Devnet) -> T) -> T {
         work(&mut self.devnet.lock().unwrap_or_else(PoisonError::into_inner))

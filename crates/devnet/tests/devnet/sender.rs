@@ -336,7 +336,7 @@ async fn two_that_both_lead_and_cut_different_batches_send_one_message_a_sector(
     carried.sort_unstable();
     let every: Vec<u64> = (0..8).flat_map(|round| (0..5).map(move |n| round * 10 + n)).collect();
     assert_eq!(carried, every, "each sector in one message");
-    let nonces: Vec<u64> = (0..entries.len() as u64).collect();
+    let nonces: Vec<u64> = (0..).take(entries.len()).collect();
     let mut used: Vec<u64> = entries.iter().map(|entry| entry.message.nonce).collect();
     used.sort_unstable();
     assert_eq!(used, nonces, "no gap and no nonce twice");

@@ -171,7 +171,7 @@ mod tests {
         put(&local.join("sectors/s-t01000-17/sealed"), "abc");
         put(&local.join("sectors/s-t01000-17/cache/p_aux"), "p");
         put(&local.join("sectors/s-t01000-17/manifest.json"), r#"{"v":1}"#);
-        put(&local.join("sectors/s-t01000-17/lock"), "");
+        put(&local.join("sectors/s-t01000-17/lock"), "held");
         put(&kept.join("sealed/s-t01000-17"), "abc");
         put(&kept.join("manifests/s-t01000-17.json"), r#"{"v":2}"#);
         put(&kept.join("scratch/other"), "x");

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, BufRead as _, BufReader, BufWriter, Write as _},
+    io::{self, BufRead as _, BufReader, Write as _},
     marker::PhantomData,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -13,12 +13,12 @@ use serde::{Serialize, de::DeserializeOwned};
 /// The longest line: a full partition's task, and a chain message with its base64.
 const LINE_BYTES_MAX: u64 = 16 << 20;
 
-/// A file that lines are appended to. Each is handed to the system whole before [`LineLog::note`] returns, so a harness
-/// that is killed leaves what it knew.
+/// A file that lines are appended to. They are handed to the system in one piece before [`LineLog::note`] returns, so a
+/// harness that is killed leaves what it knew, and two processes may append to one file.
 #[derive(Debug)]
 pub struct LineLog<T> {
     path: PathBuf,
-    file: Mutex<BufWriter<File>>,
+    file: Mutex<File>,
     kind: PhantomData<fn(T)>,
 }
 
@@ -28,7 +28,7 @@ impl<T: Serialize> LineLog<T> {
         host::durable::create_dir_all(folder)?;
         let path = folder.join(name);
         let file = OpenOptions::new().create(true).append(true).open(&path)?;
-        Ok(Self { path, file: Mutex::new(BufWriter::new(file)), kind: PhantomData })
+        Ok(Self { path, file: Mutex::new(file), kind: PhantomData })
     }
 
     /// Where it is.
@@ -47,22 +47,20 @@ impl<T: Serialize> LineLog<T> {
     where
         T: 'a,
     {
-        let mut file = self.file();
+        let mut text = Vec::new();
         for line in lines {
-            serde_json::to_writer(&mut *file, line)?;
-            file.write_all(b"\n")?;
+            serde_json::to_writer(&mut text, line)?;
+            text.push(b'\n');
         }
-        file.flush()
+        self.file().write_all(&text)
     }
 
     /// Returns once everything is on disk.
     pub fn sync(&self) -> io::Result<()> {
-        let mut file = self.file();
-        file.flush()?;
-        file.get_ref().sync_all()
+        self.file().sync_all()
     }
 
-    fn file(&self) -> MutexGuard<'_, BufWriter<File>> {
+    fn file(&self) -> MutexGuard<'_, File> {
         self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -187,7 +187,12 @@ impl Cluster {
     /// Runs a command of `coordinator` that is to die at a failpoint; whether it did.
     pub(super) async fn coordinator_dies(&self, args: &[&str], failpoint: &str) -> anyhow::Result<bool> {
         let mut command = tokio::process::Command::new(self.layout.bin.join("coordinator"));
-        command.args(args).envs(self.layout.env("person")).env(FAILPOINT, failpoint).kill_on_drop(true).process_group(0);
+        command
+            .args(args)
+            .envs(self.layout.env("person"))
+            .env(FAILPOINT, failpoint)
+            .kill_on_drop(true)
+            .process_group(0);
         let output = command.output().await.with_context(|| format!("run coordinator {}", args.join(" ")))?;
         Ok(output.status.code().is_none())
     }

@@ -216,9 +216,9 @@ impl Sample {
     fn sent(&mut self) {
         let landed = json!({"is": "landed", "exit_code": 0, "return_value": "ggGA"});
         let (pre, prove) = (signed(0, 28, pre_commit()), signed(1, 34, prove_commit()));
-        self.outbox(81, 0, "PreCommitSectorBatch2", &[pre.clone()], &json!({"is": "journaled"}));
+        self.outbox(81, 0, "PreCommitSectorBatch2", std::slice::from_ref(&pre), &json!({"is": "journaled"}));
         self.outbox(85, 0, "PreCommitSectorBatch2", &[pre], &landed);
-        self.outbox(131, 1, "ProveCommitSectors3", &[prove.clone()], &json!({"is": "journaled"}));
+        self.outbox(131, 1, "ProveCommitSectors3", std::slice::from_ref(&prove), &json!({"is": "journaled"}));
         self.outbox(135, 1, "ProveCommitSectors3", &[prove], &landed);
     }
 
