@@ -192,7 +192,7 @@ impl Layout {
             "chain": { "api": chain, "timeout": "3s" },
             "sender": { "key_file": self.key_file("coordinator") },
             "http": { "listen": format!("127.0.0.1:{port}") },
-            "sector": { "attempts_max": 60 },
+            "sector": { "attempts_max": 6 },
             "queue": { "replicas": self.servers },
             "lease": { "ttl": LEASE },
             "miners": miner.map(|id| json!({ "id": id })).into_iter().collect::<Vec<_>>(),

@@ -110,7 +110,7 @@ struct RunArgs {
     #[arg(long, default_value = "800ms", value_parser = humantime::parse_duration)]
     epoch: Duration,
     /// Begin no further fault after this time
-    #[arg(long, default_value = "9m", value_parser = humantime::parse_duration)]
+    #[arg(long, default_value = "6m", value_parser = humantime::parse_duration)]
     limit: Duration,
     /// Keep the folder of the run, whatever comes of it
     #[arg(long)]
