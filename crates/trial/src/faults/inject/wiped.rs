@@ -53,11 +53,11 @@ pub(super) async fn wipe(cluster: &Arc<Cluster>, failpoint: Option<&str>) -> any
     if !died {
         return missed("the rebuild did not come by");
     }
-    let ids: Vec<_> = open.iter().map(|record| record.id).collect();
+    let bare = open.iter().filter(|record| record.state.placement().is_none()).map(|record| record.id).collect();
     // A sector without a place had nothing but its number: whoever submitted it submits it again.
     let placed: Vec<_> = open.iter().filter(|record| record.state.placement().is_some()).map(|r| r.id).collect();
     let back = until(RECOVERY_MAX, || placed.iter().all(|id| cluster.view.sector(*id).is_some()).then_some(())).await;
     let recovery = if back.is_some() { Recovery::After(began.elapsed()) } else { Recovery::Never };
     let held = format!("{} sectors on their way, {} {} among them", open.len(), first.id, first.state.name());
-    Ok(Outcome::Hit(Hit { poisoned: ids, ..Hit::new("JetStream", held, recovery) }))
+    Ok(Outcome::Hit(Hit { poisoned: bare, ..Hit::new("JetStream", held, recovery) }))
 }
