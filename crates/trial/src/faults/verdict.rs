@@ -43,7 +43,8 @@ pub(super) async fn judge(lanes: &Lanes, load: &Load, mark: &str) -> Result<(), 
 async fn settle(lanes: &Lanes, load: &Load) -> bool {
     let limit = if lanes.cluster.layout.real_proofs { SETTLE_REAL_MAX } else { SETTLE_MAX };
     let began = Instant::now();
-    let promised = load.promised();
+    // What a wiped queue knew alone is not waited for.
+    let promised: Vec<_> = load.promised().into_iter().filter(|id| !lanes.tally().is_poisoned(*id)).collect();
     while began.elapsed() < limit {
         let is_settled = |id| lanes.cluster.view.sector(id).is_some_and(|record| is_over(&record));
         if promised.iter().copied().all(is_settled) && lanes.cluster.view.sectors().iter().all(is_over) {
@@ -61,7 +62,7 @@ fn sectors(lanes: &Lanes, load: &Load) {
         tally.violation(spoilt);
     }
     for id in load.promised() {
-        if lanes.cluster.view.sector(id).is_none() {
+        if lanes.cluster.view.sector(id).is_none() && !tally.is_poisoned(id) {
             tally.lost(id);
         }
     }

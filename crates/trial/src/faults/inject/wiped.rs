@@ -3,17 +3,25 @@
 use std::{sync::Arc, time::Instant};
 
 use anyhow::Context as _;
+use streams::sector::SectorRecord;
 
-use super::{Hit, Outcome, RECOVERY_MAX, Recovery, missed, until};
+use super::{Hit, Outcome, RECOVERY_MAX, Recovery, TARGET_MAX, missed, until};
 use crate::faults::{cluster::Cluster, member::Role, view::is_over};
 
+/// Sectors with files: without any there is nothing to rebuild.
+const PLACED_MIN: usize = 3;
 /// What a person types.
 const REBUILD: [&str; 5] = ["rebuild", "--wait", "20s", "--pool-wait", "30s"];
 
 /// Everything in JetStream is gone; `coordinator rebuild` and everybody starts again.
 /// With a failpoint, the first rebuild dies there, and is followed by another.
 pub(super) async fn wipe(cluster: &Arc<Cluster>, failpoint: Option<&str>) -> anyhow::Result<Outcome> {
-    let open: Vec<_> = cluster.view.sectors().into_iter().filter(|record| !is_over(record)).collect();
+    let placed = |records: &[SectorRecord]| records.iter().filter(|record| record.state.placement().is_some()).count();
+    let open = until(TARGET_MAX * 3, || {
+        let open: Vec<_> = cluster.view.sectors().into_iter().filter(|record| !is_over(record)).collect();
+        (placed(&open) >= PLACED_MIN).then_some(open)
+    });
+    let open = open.await.unwrap_or_default();
     let Some(first) = open.first() else { return missed("no sector was on its way") };
     let mut turns = Vec::new();
     for member in &cluster.members {
@@ -45,11 +53,11 @@ pub(super) async fn wipe(cluster: &Arc<Cluster>, failpoint: Option<&str>) -> any
     if !died {
         return missed("the rebuild did not come by");
     }
-    let ids: Vec<_> = open.iter().map(|record| record.id).collect();
+    let bare = open.iter().filter(|record| record.state.placement().is_none()).map(|record| record.id).collect();
     // A sector without a place had nothing but its number: whoever submitted it submits it again.
     let placed: Vec<_> = open.iter().filter(|record| record.state.placement().is_some()).map(|r| r.id).collect();
     let back = until(RECOVERY_MAX, || placed.iter().all(|id| cluster.view.sector(*id).is_some()).then_some(())).await;
     let recovery = if back.is_some() { Recovery::After(began.elapsed()) } else { Recovery::Never };
     let held = format!("{} sectors on their way, {} {} among them", open.len(), first.id, first.state.name());
-    Ok(Outcome::Hit(Hit { poisoned: ids, ..Hit::new("JetStream", held, recovery) }))
+    Ok(Outcome::Hit(Hit { poisoned: bare, ..Hit::new("JetStream", held, recovery) }))
 }
