@@ -152,7 +152,7 @@ impl Runner {
         let what = JobSubject::Sector { sector: task.sector, stage: task.stage };
         let job = Job { what, class: task.stage.class(), attempt: claim.attempt, started_at };
         let work = self.in_job_dir(job, async |at: AtWork<'_>| stage::run(&self.tools, &at, &task, &record).await);
-        let ended = keep_alive::while_working(delivery, Some(&mut held), ack_wait, work).await;
+        let ended = Box::pin(keep_alive::while_working(delivery, Some(&mut held), ack_wait, work)).await;
         let outcome = match ended {
             Ok(facts) => Outcome::Done { facts },
             Err(Halt::Failed(failure)) => Outcome::Failed { failure },

@@ -97,7 +97,9 @@ pub fn inherit<F: Future<Output = ()>>(future: F) -> impl Future<Output = ()> {
     async move {
         match gate {
             // Ended with its process: nobody is left to be told.
-            Some(gate) => drop(gate.wrap(future).await),
+            Some(gate) => {
+                let _ended = gate.wrap(future).await;
+            }
             None => future.await,
         }
     }
@@ -175,7 +177,7 @@ mod tests {
         let counted = std::sync::Arc::default();
         let mut process = tokio::task::JoinSet::new();
         process.spawn(gate.wrap(count(std::sync::Arc::clone(&counted))));
-        let after = async |seconds| {
+        let after = async |seconds: u64| {
             tokio::time::sleep(Duration::from_millis(seconds * 1_000 + 10)).await;
             counted.load(std::sync::atomic::Ordering::Relaxed)
         };
