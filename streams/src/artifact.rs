@@ -29,7 +29,7 @@ pub struct Artifacts {
 /// Where they are kept.
 #[derive(Clone)]
 enum Store {
-    Server(ObjectStore),
+    Server(Box<ObjectStore>),
     #[cfg(feature = "model")]
     Model(crate::model::Connection),
 }
@@ -49,7 +49,7 @@ impl Artifacts {
             Link::Server(server) => {
                 let store = server.jetstream.get_object_store(ARTIFACTS_BUCKET).await;
                 let what = "open the artifacts".to_owned();
-                Store::Server(store.map_err(|e| QueueError::Client { what, source: e.into() })?)
+                Store::Server(Box::new(store.map_err(|e| QueueError::Client { what, source: e.into() })?))
             }
             #[cfg(feature = "model")]
             Link::Model(model) => Store::Model(model.clone()),

@@ -131,7 +131,7 @@ impl Server {
             .await
             .map_err(client)?;
         let endpoint = service.endpoint_builder().name("requests").add(subject_wildcard).await.map_err(client)?;
-        Ok(Incoming::Server { endpoint: Box::new(endpoint), service })
+        Ok(Incoming::Server { endpoint: Box::new(endpoint), service: Box::new(service) })
     }
 }
 
@@ -145,7 +145,7 @@ pub struct Calls {
 enum Incoming {
     Server {
         endpoint: Box<Endpoint>,
-        service: Service,
+        service: Box<Service>,
     },
     #[cfg(feature = "model")]
     Model(crate::model::Subscription),
@@ -162,7 +162,7 @@ impl Calls {
     pub async fn next(&mut self) -> Option<Call> {
         match &mut self.incoming {
             Incoming::Server { endpoint, .. } => {
-                endpoint.next().await.map(|request| Call { request: Request::Server(request) })
+                endpoint.next().await.map(|request| Call { request: Request::Server(Box::new(request)) })
             }
             #[cfg(feature = "model")]
             Incoming::Model(calls) => calls.next().await.map(|request| Call { request: Request::Model(request) }),
@@ -195,7 +195,7 @@ pub struct Call {
 
 #[derive(Debug)]
 enum Request {
-    Server(async_nats::service::Request),
+    Server(Box<async_nats::service::Request>),
     #[cfg(feature = "model")]
     Model(crate::model::Incoming),
 }

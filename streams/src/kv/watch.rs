@@ -72,7 +72,7 @@ pub(super) struct Opened {
 /// Where they come from.
 pub(super) enum Messages {
     Server {
-        stream: Stream<()>,
+        stream: Box<Stream<()>>,
         consumer: String,
         messages: Box<push::Ordered>,
     },
@@ -162,7 +162,7 @@ pub(super) async fn open<T: Text>(
     let consumer = stream.create_consumer(config).await.map_err(|e| client(e.into()))?;
     let (name, pending) = (consumer.cached_info().name.clone(), consumer.cached_info().num_pending);
     let messages = Box::new(consumer.messages().await.map_err(|e| client(e.into()))?);
-    Ok(Opened { messages: Messages::Server { stream, consumer: name, messages }, pending })
+    Ok(Opened { messages: Messages::Server { stream: Box::new(stream), consumer: name, messages }, pending })
 }
 
 impl<T: Text> Bucket<T> {
