@@ -2,6 +2,9 @@ use super::*;
 
 const NETWORK: &str = "net";
 
+/// What it is, what is remembered, what is found, what follows.
+type Case = (&'static str, Option<Memory>, Found, Result<Standing, Lost>);
+
 fn life(incarnation: u32, began_at: u64) -> ClusterRecord {
     ClusterRecord {
         incarnation: Incarnation(incarnation),
@@ -24,7 +27,7 @@ fn found(life: Option<ClusterRecord>, sectors: u64) -> Found {
 #[test]
 fn what_is_found_and_what_is_remembered_decide() {
     let same = Ok(Standing::Same(Incarnation(2)));
-    let cases: Vec<(&str, Option<Memory>, Found, Result<Standing, Lost>)> = vec![
+    let cases: Vec<Case> = vec![
         ("a first start", None, Found::default(), Ok(Standing::First)),
         ("wiped", Some(memory(2, 9)), Found::default(), Err(Lost::Wiped(Incarnation(2)))),
         ("wiped, and an empty layout made", Some(memory(2, 9)), found(None, 0), Err(Lost::Wiped(Incarnation(2)))),

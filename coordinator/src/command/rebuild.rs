@@ -40,14 +40,14 @@ struct Alone<'a> {
 
 /// `coordinator rebuild`.
 pub(crate) async fn rebuild(config: &Config, data: &Path, args: &cli::Rebuild) -> Result<Report, CliError> {
-    let alone = Alone::new(config, data).await?;
+    let alone = Box::pin(Alone::new(config, data)).await?;
     let options = options(&args.patience, args.dry_run, "rebuilt from stores and chain".to_owned());
-    alone.work(alone.rebuild(options)).await
+    alone.work(Box::pin(alone.rebuild(options))).await
 }
 
 /// `coordinator restore`.
 pub(crate) async fn restore(config: &Config, data: &Path, args: &cli::Restore) -> Result<Report, CliError> {
-    let alone = Alone::new(config, data).await?;
+    let alone = Box::pin(Alone::new(config, data)).await?;
     let work = async {
         let memory = &alone.lives.memory;
         let now = Timestamp(alone.clock.now_unix_ms());
@@ -59,7 +59,7 @@ pub(crate) async fn restore(config: &Config, data: &Path, args: &cli::Restore) -
         let because = format!("restored from a backup taken in incarnation {}", restored.life.incarnation);
         alone.rebuild(options(&args.patience, false, because)).await
     };
-    alone.work(work).await
+    alone.work(Box::pin(work)).await
 }
 
 fn options(args: &cli::Patience, dry_run: bool, because: String) -> Options {

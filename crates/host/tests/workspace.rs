@@ -31,10 +31,12 @@ const PROOFS_OWNER: &str = "prover";
 
 /// Modules that decide: time and facts come in as arguments, what to do goes out.
 const DECIDING: &[&str] = &[
+    "coordinator/src/fence.rs",
+    "coordinator/src/rebuild/decide.rs",
+    "coordinator/src/rebuild/files.rs",
     "coordinator/src/sector",
     "coordinator/src/why.rs",
     "coordinator/src/why",
-    "coordinator/src/fence.rs",
     "poster/src/plan.rs",
 ];
 

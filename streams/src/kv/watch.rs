@@ -255,12 +255,12 @@ impl<T: Text> Watch<T> {
         loop {
             let next = tokio::time::timeout(SILENCE_MAX, self.messages.next()).await;
             let Ok(next) = next else {
-                if !is_made_anew(&self.bucket, self.last_revision).await {
+                if !Box::pin(is_made_anew(&self.bucket, self.last_revision)).await {
                     continue;
                 }
                 tracing::warn!(filter = self.filter, "the bucket was made anew: watch it from its beginning");
                 self.last_revision = 0;
-                self.reopen().await?;
+                Box::pin(self.reopen()).await?;
                 continue;
             };
             match next {
@@ -274,7 +274,7 @@ impl<T: Text> Watch<T> {
             }
             tokio::time::sleep(REOPEN_EVERY).await;
             reopens += 1;
-            match self.reopen().await {
+            match Box::pin(self.reopen()).await {
                 Ok(()) => {}
                 Err(error) if reopens < REOPENS_MAX => tracing::debug!(filter = self.filter, %error, "opening failed"),
                 Err(error) => return Err(error),
@@ -289,7 +289,7 @@ impl<T: Text> Watch<T> {
     }
 
     async fn reopen(&mut self) -> Result<(), QueueError> {
-        if is_made_anew(&self.bucket, self.last_revision).await {
+        if Box::pin(is_made_anew(&self.bucket, self.last_revision)).await {
             self.last_revision = 0;
         }
         let from = match self.last_revision {

@@ -13,7 +13,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::ErrorKind,
+    io::{ErrorKind, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
     thread,
@@ -23,7 +23,7 @@ use std::{
 use anyhow::Context as _;
 use prover::{
     Silent, fake,
-    job::{JobResult, Output, Request, Work},
+    job::{JobResult, Output, RESULT, Request, Work},
     read_request, stage, write_result,
 };
 use serde::Deserialize;
@@ -49,10 +49,22 @@ struct Scene {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "is", deny_unknown_fields)]
 enum End {
-    Refuse { class: FailureClass, code: String },
-    Crash { signal: i32 },
+    Refuse {
+        class: FailureClass,
+        code: String,
+    },
+    Crash {
+        signal: i32,
+    },
     Hang,
+    /// A result that is no JSON, and an exit code that says that all went well.
+    Garbage,
+    /// Much talk on stdout; then it works.
+    Flood,
 }
+
+/// What a flood writes: more than an agent keeps of a prover's log.
+const FLOOD_BYTES: usize = 24 << 20;
 
 fn main() -> ExitCode {
     host::exit::main_with(|| {
@@ -81,6 +93,11 @@ fn play(job: &Path) -> anyhow::Result<()> {
         Some(End::Hang) => loop {
             thread::park();
         },
+        Some(End::Garbage) => return Ok(host::durable::write(&job.join(RESULT), b"{\"v\":1,\"is\":\"do")?),
+        Some(End::Flood) => {
+            flood()?;
+            JobResult::Done { output: fake_output(&request)?, work_ms: scene.delay_ms }
+        }
         None => JobResult::Done { output: fake_output(&request)?, work_ms: scene.delay_ms },
     };
     write_result(job, &result)
@@ -104,6 +121,15 @@ fn is_due(script: &Path, stage: &str, times: Option<u32>) -> anyhow::Result<bool
         }
     }
     Ok(false)
+}
+
+fn flood() -> anyhow::Result<()> {
+    let line = [&[b'x'; 1023][..], b"\n"].concat();
+    let mut out = std::io::stdout().lock();
+    for _ in 0..FLOOD_BYTES / line.len() {
+        out.write_all(&line).context("flood stdout")?;
+    }
+    Ok(())
 }
 
 fn crash(signal: i32) -> anyhow::Result<()> {
