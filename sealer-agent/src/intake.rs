@@ -65,6 +65,8 @@ pub(crate) async fn serve<R: Run>(
                 let work = runner.run(sources.class, delivery, ack_wait);
                 tokio::pin!(work);
                 tokio::select! {
+                    // In one order, so that one seed of the simulator is one run.
+                    biased;
                     () = &mut work => {}
                     never = give_back(&mut requests) => match never {},
                 }

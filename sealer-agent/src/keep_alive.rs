@@ -19,6 +19,8 @@ pub(crate) async fn while_working<T>(
     work: impl Future<Output = T>,
 ) -> T {
     tokio::select! {
+        // In one order, so that one seed of the simulator is one run.
+        biased;
         end = work => end,
         never = keep(pointer, tenure, ack_wait / 4) => match never {},
     }

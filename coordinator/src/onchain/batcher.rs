@@ -56,6 +56,8 @@ impl Batcher {
         loop {
             let sleep = self.send_due(&mut sending);
             tokio::select! {
+                // In one order, so that one seed of the simulator is one run.
+                biased;
                 offer = self.offers.recv() => match offer {
                     Some(offer) => self.take(offer),
                     None => break,

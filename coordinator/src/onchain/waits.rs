@@ -49,6 +49,8 @@ impl Waits {
     pub(crate) async fn run(mut self, cancel: CancellationToken) -> anyhow::Result<()> {
         loop {
             tokio::select! {
+                // In one order, so that one seed of the simulator is one run.
+                biased;
                 changed = self.head.changed() => match changed {
                     Ok(()) => self.at_new_head().await,
                     // Who tells heads ends with the service, a moment before this does.

@@ -97,7 +97,9 @@ pub fn inherit<F: Future<Output = ()>>(future: F) -> impl Future<Output = ()> {
     async move {
         match gate {
             // Ended with its process: nobody is left to be told.
-            Some(gate) => drop(gate.wrap(future).await),
+            Some(gate) => {
+                let _ended = gate.wrap(future).await;
+            }
             None => future.await,
         }
     }

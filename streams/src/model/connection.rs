@@ -3,14 +3,14 @@
 use std::{
     collections::VecDeque,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use async_nats::{HeaderMap, Message};
 use bytes::Bytes;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc},
     time::Instant,
 };
 
@@ -33,10 +33,39 @@ struct Late {
 /// One connection, whoever holds it.
 pub(crate) struct Line {
     pub(super) name: String,
-    connected: watch::Sender<(bool, u64)>,
+    state: Mutex<LineState>,
+    /// Not a watch channel: that wakes those who wait in an order of its own choice.
+    turned: Notify,
     /// Sent when the connection comes back, even if the sender gave up meanwhile: as the client library does.
     late: Mutex<VecDeque<Late>>,
-    closed: watch::Sender<bool>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct LineState {
+    connected: bool,
+    closed: bool,
+    turns: u64,
+}
+
+/// Told whenever a connection comes or goes.
+pub(super) struct Turns<'a> {
+    line: &'a Line,
+    seen: u64,
+}
+
+impl Turns<'_> {
+    pub(super) async fn changed(&mut self) {
+        loop {
+            let mut turned = std::pin::pin!(self.line.turned.notified());
+            turned.as_mut().enable();
+            let turns = self.line.state().turns;
+            if turns != self.seen {
+                self.seen = turns;
+                return;
+            }
+            turned.await;
+        }
+    }
 }
 
 impl fmt::Debug for Line {
@@ -47,14 +76,20 @@ impl fmt::Debug for Line {
 
 impl Line {
     pub(super) fn is_connected(&self) -> bool {
-        self.connected.borrow().0
+        self.state().connected
     }
 
     /// Told whenever the connection comes or goes.
-    pub(super) fn turns(&self) -> watch::Receiver<(bool, u64)> {
-        let mut turns = self.connected.subscribe();
-        turns.mark_unchanged();
-        turns
+    pub(super) fn turns(&self) -> Turns<'_> {
+        Turns { line: self, seen: self.state().turns }
+    }
+
+    fn state(&self) -> MutexGuard<'_, LineState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.state().closed
     }
 
     /// How long one way takes.
@@ -68,7 +103,12 @@ impl Line {
     /// The process is gone.
     pub(super) fn close(&self) {
         self.late.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.closed.send_replace(true);
+        {
+            let mut state = self.state();
+            state.closed = true;
+            state.turns += 1;
+        }
+        self.turned.notify_waiters();
     }
 
     /// Takes notice of whether there is a connection.
@@ -83,12 +123,14 @@ impl Line {
                 drop(server.arrive(&subject, headers, &payload, now));
             }
         }
-        self.connected.send_if_modified(|(connected, times)| {
-            let turned = *connected != is;
-            *connected = is;
-            *times += u64::from(turned && is);
-            turned
-        });
+        if is != was {
+            {
+                let mut state = self.state();
+                state.connected = is;
+                state.turns += 1;
+            }
+            self.turned.notify_waiters();
+        }
     }
 }
 
@@ -119,16 +161,16 @@ impl Connection {
         let connected = shared.server().0.reaches(name);
         let line = Arc::new(Line {
             name: name.to_owned(),
-            connected: watch::channel((connected, 1)).0,
+            state: Mutex::new(LineState { connected, ..LineState::default() }),
+            turned: Notify::new(),
             late: Mutex::default(),
-            closed: watch::channel(false).0,
         });
         shared.server().0.lines.push(Arc::downgrade(&line));
         Self { shared, line }
     }
 
     /// Connections so far, as the client library counts them.
-    pub(super) fn connected(&self) -> watch::Receiver<(bool, u64)> {
+    pub(super) fn connected(&self) -> Turns<'_> {
         self.line.turns()
     }
 
@@ -216,7 +258,7 @@ impl Connection {
         };
         let Some(asked) = asked else {
             tokio::select! {
-                _ = turns.changed() => return Ok((None, true)),
+                () = turns.changed() => return Ok((None, true)),
                 () = tokio::time::sleep_until(given_up) => return Ok((None, false)),
             }
         };
@@ -236,7 +278,7 @@ impl Connection {
             tokio::select! {
                 biased;
                 answer = answered.as_mut() => break answer.unwrap_or(Answer::Interrupted),
-                _ = turns.changed() => return Ok((None, true)),
+                () = turns.changed() => return Ok((None, true)),
                 () = notified => {}
                 () = until(back_at) => {}
                 () = tokio::time::sleep_until(expires) => {
@@ -305,11 +347,16 @@ impl Drop for Leaves<'_> {
 
 impl Subscription {
     pub(crate) async fn next(&mut self) -> Option<Incoming> {
-        let mut closed = self.connection.line.closed.subscribe();
-        let asked = tokio::select! {
-            biased;
-            _ = closed.wait_for(|closed| *closed) => return None,
-            asked = self.calls.recv() => asked?,
+        let asked = loop {
+            let mut turns = self.connection.line.turns();
+            if self.connection.line.is_closed() {
+                return None;
+            }
+            tokio::select! {
+                biased;
+                () = turns.changed() => {}
+                asked = self.calls.recv() => break asked?,
+            }
         };
         self.connection.back().await;
         Some(Incoming { asked, connection: self.connection.clone() })

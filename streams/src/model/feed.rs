@@ -64,7 +64,8 @@ impl Feed {
             let changed = self.shared.server().0.changed(&self.stream);
             let mut stirred = std::pin::pin!(changed.notified());
             stirred.as_mut().enable();
-            let mut turns = self.line.turns();
+            let line = Arc::clone(&self.line);
+            let mut turns = line.turns();
             if self.line.is_connected() {
                 if waited {
                     let pause = self.line.way(&self.shared);
@@ -80,8 +81,9 @@ impl Feed {
             };
             let aged = expiry.map(|at| self.shared.instant(at));
             tokio::select! {
+                biased;
                 () = stirred => {}
-                _ = turns.changed() => {}
+                () = turns.changed() => {}
                 () = until(aged) => {}
             }
             waited = true;

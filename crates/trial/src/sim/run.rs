@@ -247,7 +247,7 @@ impl Play {
             SectorState::Proving { activation, finalized: true, .. } => Some(*activation),
             _ => None,
         });
-        let counted = |id: &SectorId| world.is_proving(id.miner, id.number.0);
+        let counted = |id: &SectorId| world.is_live(id.miner, id.number.0);
         if !checker.records.keys().all(counted) {
             return false;
         }
@@ -291,7 +291,7 @@ impl Play {
         for (id, words, done) in &records {
             if !done {
                 checker.violation(now, format!("liveness: sector {id} is {words} at the end"));
-            } else if !world.is_proving(id.miner, id.number.0) {
+            } else if !world.is_live(id.miner, id.number.0) {
                 checker.violation(now, format!("liveness: sector {id} is done and the chain does not count it"));
             }
         }

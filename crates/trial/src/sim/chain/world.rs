@@ -280,11 +280,12 @@ impl World {
         &self.missed
     }
 
-    /// Whether the chain counts a sector, and how: faulty or not.
-    pub(crate) fn is_proving(&self, miner: MinerId, number: u64) -> bool {
+    /// Whether the chain counts a sector among the live ones. It may be faulty since a window that nobody could prove:
+    /// recoveries are declared by a person.
+    pub(crate) fn is_live(&self, miner: MinerId, number: u64) -> bool {
         let Some(held) = self.head().and_then(|head| head.state.miners.get(&miner)) else { return false };
         let partitions = held.deadlines.iter().flat_map(|deadline| &deadline.partitions);
-        partitions.into_iter().any(|p| p.live.contains(&number) && !p.faulty.contains(&number))
+        partitions.into_iter().any(|p| p.live.contains(&number))
     }
 
     /// What must never be on a chain, in words.
