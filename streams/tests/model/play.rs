@@ -134,6 +134,8 @@ impl Player {
                 published(self.nats.publish_post_task(&subject, &task, POST_TTL).await.unwrap())
             }
             Op::Counts => {
+                // The server counts what is queued a moment after it acknowledged the publish.
+                tokio::time::sleep(QUIET).await;
                 let rows = consumer_report(&self.nats, "TASKS").await.unwrap();
                 let name = format!("io_{}", self.place);
                 let row = rows.into_iter().find(|row| row.consumer == name).unwrap();
