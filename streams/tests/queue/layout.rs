@@ -36,6 +36,7 @@ async fn a_fresh_server_gets_everything_and_a_second_run_finds_no_drift() {
             "KV_AGENTS",
             "KV_CHAIN",
             "KV_CLAIMS",
+            "KV_CLUSTER",
             "KV_LEASES",
             "KV_LOCKS",
             "KV_MESSAGES",
