@@ -7,7 +7,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sealstream
 # Whatever the shell says: real parameters and the devnet's never share a folder.
 export FIL_PROOFS_PARAMETER_CACHE := $(CACHE)/devnet-parameters
 
-.PHONY: help demo test soak bench build release need clean
+.PHONY: help demo test trial soak bench build release need clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{ printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ demo: build ## two sectors from submission to proven, on this machine
 
 test: need ## every check that CI runs
 	@.ci/test
+
+trial: need ## the fault suite and 2,000 seeds of the simulator: about a quarter of an hour
+	@.ci/trial
 
 soak: need ## the long versions of the fault suite and the simulator, in shards that resume: target/soak/report.md
 	@.ci/soak
