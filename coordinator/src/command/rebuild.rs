@@ -21,8 +21,10 @@ use crate::{
     rebuild::{GatherError, Options, PoolError, Rebuild, RebuildError, Report},
 };
 
-/// How much longer than its own time the lease of a leader that died is waited for.
-const LEASE_MARGIN: Duration = Duration::from_secs(5);
+/// Nobody is to take over from a rebuild within seconds: a slow disk may hold it up for longer than a leader's lease.
+const LEASE_TTL: Duration = Duration::from_secs(15);
+/// How long the lease is waited for: that of a leader, or of a rebuild, that died ends by itself.
+const LEASE_WAIT: Duration = LEASE_TTL.saturating_add(Duration::from_secs(5));
 const LEASE_LOOK: Duration = Duration::from_millis(500);
 
 /// A rebuild, with the queue kept from everybody else.
@@ -86,9 +88,9 @@ impl<'a> Alone<'a> {
         let holder = format!("rebuild-{}", uuid::Uuid::new_v4().simple());
         let started = Instant::now();
         let lease = loop {
-            match Lease::try_take(&nats, LEASE, &holder, config.lease.ttl).await {
+            match Lease::try_take(&nats, LEASE, &holder, LEASE_TTL).await {
                 Ok(Some(lease)) => break lease,
-                Ok(None) if started.elapsed() < config.lease.ttl + LEASE_MARGIN => tokio::time::sleep(LEASE_LOOK).await,
+                Ok(None) if started.elapsed() < LEASE_WAIT => tokio::time::sleep(LEASE_LOOK).await,
                 Ok(None) => {
                     return Err(CliError::new(Exit::Busy, "a coordinator leads").hint(
                         "its queue is not lost; if you mean to rebuild it all the same, stop every coordinator",
@@ -128,7 +130,7 @@ impl<'a> Alone<'a> {
     async fn work(&self, work: impl Future<Output = Result<Report, CliError>>) -> Result<Report, CliError> {
         let done = tokio::select! {
             done = work => done,
-            () = until_lost(&self.lease, self.config.lease.ttl) => {
+            () = until_lost(&self.lease, LEASE_TTL) => {
                 Err(CliError::new(Exit::Busy, "the lease was lost: the queue was away, or another took it")
                     .hint("run it again: it goes on where it was"))
             }
