@@ -5,7 +5,7 @@
 #[path = "road/cluster.rs"]
 mod cluster;
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use cluster::{Cluster, wait_for};
 use serde_json::Value;
@@ -18,7 +18,7 @@ const PICK_UP: Duration = Duration::from_secs(8);
 const PROVING_WITHIN: Duration = Duration::from_secs(600);
 
 #[test]
-fn an_agent_killed_in_c2_costs_an_attempt_and_not_the_sector() {
+fn an_agent_killed_in_c2_costs_neither_its_work_nor_the_sector() {
     let cluster = Cluster::start(&[("SEALSTREAM_COORDINATOR_QUEUE__ACK_WAIT", "10s")]);
     let submitted = cluster.answer(&["submit", "--miner", &cluster.miner(), "--count", "1"]);
     let sector = submitted["sectors"][0].as_str().expect("a sector").to_owned();
@@ -33,8 +33,12 @@ fn an_agent_killed_in_c2_costs_an_attempt_and_not_the_sector() {
         let there = agents.as_array().is_some_and(|all| all.iter().any(|a| a["agent"] == "rescuer"));
         if there { Ok(()) } else { Err(agents.to_string()) }
     });
-    let killed_at = unix_ms();
     cluster::kill9(victim);
+    wait_for("the rescuer at C2", ACK_WAIT + PICK_UP, || {
+        let agents = cluster.answer(&["agents", "list"]);
+        let is_at_c2 = at_c2_of(&agents, "rescuer").is_some();
+        if is_at_c2 { Ok(()) } else { Err(agents.to_string()) }
+    });
 
     let record = wait_for("the sector to be proving", PROVING_WITHIN, || {
         let record = cluster.answer(&["sectors", "show", &sector]);
@@ -45,10 +49,8 @@ fn an_agent_killed_in_c2_costs_an_attempt_and_not_the_sector() {
     let c2 =
         record["story"].as_array().unwrap().iter().find(|run| run["stage"] == "c2").expect("a finished C2").clone();
     assert_eq!(c2["agent"], "rescuer", "{c2}");
-    assert_eq!(c2["attempt"], 2, "{c2}");
-    let taken_after = Duration::from_millis(c2["started_at"].as_u64().unwrap().saturating_sub(killed_at));
-    let limit = ACK_WAIT + PICK_UP;
-    assert!(taken_after <= limit, "C2 was taken over after {taken_after:?}, limit {limit:?}");
+    // The prover outlived its agent: another agent of the host took its work over, and no attempt was lost.
+    assert_eq!(c2["attempt"], 1, "{c2}");
     drop(rescuer);
 }
 
@@ -80,14 +82,17 @@ fn what_cannot_be_sealed_is_refused_by_name_and_leaves_nothing() {
 
 /// The process of an agent that runs C2.
 fn at_c2(agents: &Value) -> Option<u64> {
-    let agent = agents.as_array()?.iter().find(|agent| {
-        let jobs = agent["jobs"].as_array();
-        jobs.is_some_and(|jobs| jobs.iter().any(|job| job["what"]["stage"] == "c2"))
-    })?;
+    let agent = agents.as_array()?.iter().find(|agent| is_at_c2(agent))?;
     agent["pid"].as_u64()
 }
 
-fn unix_ms() -> u64 {
-    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap();
-    u64::try_from(since.as_millis()).unwrap()
+/// The same, of one agent.
+fn at_c2_of(agents: &Value, name: &str) -> Option<u64> {
+    let agent = agents.as_array()?.iter().find(|agent| agent["agent"] == name && is_at_c2(agent))?;
+    agent["pid"].as_u64()
+}
+
+fn is_at_c2(agent: &Value) -> bool {
+    let jobs = agent["jobs"].as_array();
+    jobs.is_some_and(|jobs| jobs.iter().any(|job| job["what"]["stage"] == "c2"))
 }

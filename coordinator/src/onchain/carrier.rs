@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeSet,
     error::Error,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use chain::{
@@ -129,13 +129,8 @@ impl Carrier {
             Kind::ProveCommit => &miner.prove_commit,
         };
         let outgoing = outgoing(kind, miner.id, batch).map_err(|e| not_joined(sender, Box::new(e)))?;
-        let joined = OnceLock::new();
-        let sent = sender
-            .send(outgoing, |message| {
-                let _first = joined.set(message.clone());
-                self.join(kind, batch, message)
-            })
-            .await;
+        let joined = Mutex::default();
+        let sent = sender.send(outgoing, |message| self.join(kind, batch, message, &joined)).await;
         match sent {
             Ok(message) => {
                 failpoint!("coordinator.onchain.sent");
@@ -145,8 +140,9 @@ impl Carrier {
             Err(error) => {
                 // The journal may hold a message of this name that carries them: the reconciler looks.
                 let in_doubt = matches!(error, SendError::Queue { .. } | SendError::NonceTaken { .. });
-                if let Some(message) = joined.get().filter(|_| !in_doubt) {
-                    self.leave(batch, message).await;
+                if !in_doubt {
+                    let joined = joined.into_inner().unwrap_or_else(PoisonError::into_inner);
+                    self.leave(&joined).await;
                 }
                 Err(error)
             }
@@ -158,27 +154,32 @@ impl Carrier {
         kind: Kind,
         batch: &[Passenger],
         message: MessageRef,
+        joined: &Mutex<Vec<(SectorId, MessageRef)>>,
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
         for passenger in batch {
-            let message = message.clone();
             let event = match kind {
-                Kind::PreCommit => Event::JoinedPreCommit { message },
-                Kind::ProveCommit => Event::JoinedProveCommit { message },
+                Kind::PreCommit => Event::JoinedPreCommit { message: message.clone() },
+                Kind::ProveCommit => Event::JoinedProveCommit { message: message.clone() },
             };
             if let Applied::Refused(refused) = self.driver.tell(passenger.sector, event).await? {
                 return Err(format!("sector {}: {refused}", passenger.sector).into());
             }
+            let mut joined = joined.lock().unwrap_or_else(PoisonError::into_inner);
+            joined.push((passenger.sector, message.clone()));
+            drop(joined);
             failpoint!("coordinator.onchain.joined");
         }
         // Last, because nothing between here and the signature waits.
         if self.lease.is_held() { Ok(()) } else { Err("another coordinator leads now".into()) }
     }
 
-    async fn leave(&self, batch: &[Passenger], message: &MessageRef) {
-        for passenger in batch {
+    /// Only sectors that joined here leave: another coordinator that believes it leads may have a message of the same
+    /// name, and what joined that one is carried by it.
+    async fn leave(&self, joined: &[(SectorId, MessageRef)]) {
+        for (sector, message) in joined {
             let event = Event::NeverSent { message: message.clone() };
-            if let Err(error) = self.driver.tell(passenger.sector, event).await {
-                tracing::warn!(sector = %passenger.sector, "leave a message that was not sent: {error}");
+            if let Err(error) = self.driver.tell(*sector, event).await {
+                tracing::warn!(%sector, "leave a message that was not sent: {error}");
             }
             failpoint!("coordinator.onchain.left");
         }

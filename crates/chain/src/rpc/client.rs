@@ -392,16 +392,3 @@ fn absent<T>(answer: Result<Option<T>, ChainError>) -> Result<Option<T>, ChainEr
         other => other,
     }
 }
-
-impl From<SectorInfoJson> for SectorOnChain {
-    fn from(info: SectorInfoJson) -> Self {
-        Self {
-            number: SectorNumber(info.sector_number),
-            seal_proof: info.seal_proof,
-            sealed_cid: info.sealed_cid.0,
-            activation: info.activation,
-            expiration: info.expiration,
-            initial_pledge: info.initial_pledge.0,
-        }
-    }
-}

@@ -1,8 +1,10 @@
 //! Sectors and pre-commits.
 
 use serde::{Deserialize, Serialize};
+use streams::id::SectorNumber;
 
 use crate::{
+    api::SectorOnChain,
     json::{CidJson, TokenJson, null_as_empty},
     params::SectorPreCommitInfo,
 };
@@ -85,6 +87,19 @@ impl PreCommitInfoJson {
             deal_ids: info.deal_ids.clone(),
             expiration: info.expiration,
             unsealed_cid: info.unsealed_cid.0.map(CidJson),
+        }
+    }
+}
+
+impl From<SectorInfoJson> for SectorOnChain {
+    fn from(info: SectorInfoJson) -> Self {
+        Self {
+            number: SectorNumber(info.sector_number),
+            seal_proof: info.seal_proof,
+            sealed_cid: info.sealed_cid.0,
+            activation: info.activation,
+            expiration: info.expiration,
+            initial_pledge: info.initial_pledge.0,
         }
     }
 }
