@@ -105,8 +105,12 @@ impl Cluster {
 
     /// Messages of a class at `here`: waiting, and delivered but not acknowledged.
     pub(crate) async fn backlog(&self, consumer: &str) -> (u64, usize) {
-        let stream = self.nats.jetstream().get_stream("TASKS").await.unwrap();
-        let info = stream.consumer_info(consumer).await.unwrap();
+        // After a wipe the agent makes the consumer anew, in its own time.
+        let info = wait_for(async || {
+            let stream = self.nats.jetstream().get_stream("TASKS").await.map_err(|e| e.to_string())?;
+            stream.consumer_info(consumer).await.map_err(|e| format!("consumer {consumer}: {e}"))
+        })
+        .await;
         (info.num_pending, info.num_ack_pending)
     }
 }
