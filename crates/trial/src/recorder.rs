@@ -41,8 +41,9 @@ struct Inner {
     log: LineLog<QueueLine>,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
-    /// Up to which sequence each followed stream is written down.
-    written: Mutex<BTreeMap<String, u64>>,
+    /// Up to which sequence each followed stream is written down, and when the server says that it was created: a
+    /// stream that was made anew is another one.
+    written: Mutex<BTreeMap<String, (String, u64)>>,
 }
 
 impl Recorder {
@@ -76,7 +77,7 @@ impl Recorder {
         for name in self.names().await? {
             let info = self.inner.nats.jetstream().get_stream(&name).await?.cached_info().clone();
             let last = info.state.last_sequence;
-            let written = self.written_up_to(&name);
+            let written = self.written_up_to(&name, &info.created.to_string());
             if info.config.retention != RetentionPolicy::WorkQueue && written.unwrap_or(0) < last {
                 lagging.push(format!("{name} at {written:?} of {last}"));
             }
@@ -142,11 +143,13 @@ impl Recorder {
         self.inner.log.note(line).with_context(|| format!("write {}", self.inner.log.path().display()))
     }
 
-    fn written_up_to(&self, stream: &str) -> Option<u64> {
-        self.inner.written.lock().unwrap_or_else(PoisonError::into_inner).get(stream).copied()
+    fn written_up_to(&self, stream: &str, created: &str) -> Option<u64> {
+        let written = self.inner.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.get(stream).filter(|(life, _)| life == created).map(|(_, seq)| *seq)
     }
 
-    fn set_written(&self, stream: &str, seq: u64) {
-        self.inner.written.lock().unwrap_or_else(PoisonError::into_inner).insert(stream.to_owned(), seq);
+    fn set_written(&self, stream: &str, created: &str, seq: u64) {
+        let mut written = self.inner.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.insert(stream.to_owned(), (created.to_owned(), seq));
     }
 }

@@ -74,7 +74,7 @@ impl Recorder {
     fn begins(&self, name: &str, info: &Info, life: u32) -> anyhow::Result<Place> {
         let created = info.created.to_string();
         self.note(&QueueLine::Begins { at: self.now(), stream: name.to_owned(), created: created.clone() })?;
-        self.set_written(name, 0);
+        self.set_written(name, &created, 0);
         Ok(Place { created, next: 1, life })
     }
 
@@ -125,7 +125,7 @@ impl Recorder {
             if !came && before >= place.next {
                 self.missed(name, &place, before, old)?;
                 place.next = before + 1;
-                self.set_written(name, before);
+                self.set_written(name, &place.created, before);
             }
         }
     }
@@ -160,7 +160,7 @@ impl Recorder {
         };
         self.note(&QueueLine::Stored(stored))?;
         place.next = seq + 1;
-        self.set_written(name, seq);
+        self.set_written(name, &place.created, seq);
         Ok(())
     }
 
