@@ -23,7 +23,8 @@ use crate::{
     rebuild::Report,
 };
 
-pub(super) const LIMIT: Duration = Duration::from_secs(90);
+/// A message that a sector joined in doubt is given a minute before the sector goes on without it.
+pub(super) const LIMIT: Duration = Duration::from_secs(200);
 
 pub(super) struct World {
     pub(super) server: TestServer,
