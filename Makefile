@@ -18,7 +18,7 @@ demo: build ## two sectors from submission to proven, on this machine
 test: need ## every check that CI runs
 	@.ci/test
 
-trial: need ## the fault suite and 2,000 seeds of the simulator: about a quarter of an hour
+trial: need ## the fault suite and 2,000 seeds of the simulator
 	@.ci/trial
 
 soak: need ## the long versions of the fault suite and the simulator, in shards that resume: target/soak/report.md
