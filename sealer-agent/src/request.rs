@@ -64,12 +64,6 @@ pub(crate) enum Elsewhere<'a> {
     NobodyTook { code: &'a str },
 }
 
-/// The newest failure of a stage, if it was `me` and its reason is this machine.
-pub(crate) fn failed_here<'a>(stage: Stage, record: &'a SectorRecord, me: &AgentId) -> Option<&'a StageError> {
-    let newest = record.errors.iter().rev().find(|error| error.stage == stage)?;
-    (newest.agent == *me && newest.elsewhere).then_some(newest)
-}
-
 /// Whether `me`, at `here`, leaves to others what failed with `error`.
 pub(crate) fn elsewhere<'a>(
     error: &'a StageError,

@@ -234,7 +234,8 @@ fn what_failed_for_this_machine_s_sake_is_left_to_another_for_a_while() {
     let of = |stage, errors: Vec<StageError>, others: &[AgentRecord], now| {
         let record = SectorRecord { errors, ..crate::sample::allocated(1) };
         let window = Duration::from_secs(180);
-        let words = failed_here(stage, &record, &me)
+        let words = record
+            .failed_here(stage, &me)
             .map_or(Elsewhere::No, |error| elsewhere(error, &me, &here, others, Timestamp(now), window));
         format!("{words:?}")
     };

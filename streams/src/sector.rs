@@ -92,11 +92,18 @@ impl SectorRecord {
         }
     }
 
-    /// Whether this agent should leave the stage to another: it failed at it last, and said that another should try.
+    /// The failure for which this agent should leave the stage to another: it failed at it last, and said that another
+    /// should try.
+    #[must_use]
+    pub fn failed_here(&self, stage: Stage, agent: &AgentId) -> Option<&StageError> {
+        let last = self.errors.iter().rev().find(|error| error.stage == stage)?;
+        (last.elsewhere && last.agent == *agent).then_some(last)
+    }
+
+    /// Whether this agent should leave the stage to another.
     #[must_use]
     pub fn shuns(&self, stage: Stage, agent: &AgentId) -> bool {
-        let last = self.errors.iter().rev().find(|error| error.stage == stage);
-        last.is_some_and(|error| error.elsewhere && error.agent == *agent)
+        self.failed_here(stage, agent).is_some()
     }
 }
 

@@ -171,7 +171,7 @@ impl Claiming<'_> {
             return Err(Halt::back(BUSY_DELAY, "its result is offered, and the record has not taken it yet"));
         }
         let (me, here) = (self.agent, self.place);
-        let Some(error) = request::failed_here(task.stage, record, me) else { return Ok(()) };
+        let Some(error) = record.failed_here(task.stage, me) else { return Ok(()) };
         let agents: Vec<AgentRecord> = self.agents.entries(">").await?.into_iter().map(|entry| entry.value).collect();
         let window = ack_wait.saturating_mul(request::ELSEWHERE_WAITS);
         match request::elsewhere(error, me, here, &agents, now(), window) {
