@@ -9,7 +9,6 @@ use streams::{
     artifact::Artifacts,
     error::QueueError,
     id::{SectorId, Timestamp},
-    message::SectorEvent,
     nats::{Nats, Published},
     sector::{MessageRef, SectorRecord},
     stage::Stage,
@@ -221,15 +220,8 @@ impl Driver {
     }
 
     /// Writes the record's last transition into the audit.
-    pub(crate) async fn publish_event(&self, record: &SectorRecord) {
-        let event = SectorEvent {
-            sector: record.id,
-            seq: record.seq,
-            at: self.inner.registry.now(),
-            state: record.state.name().to_owned(),
-            what: record.what.clone(),
-        };
-        if let Err(error) = self.inner.nats.publish_event(&event).await {
+    async fn publish_event(&self, record: &SectorRecord) {
+        if let Err(error) = self.inner.registry.trail().tell(record).await {
             tracing::warn!(sector = %record.id, seq = record.seq, "publish event, the reconciler will: {error}");
         }
     }

@@ -43,6 +43,7 @@ mod stores;
 mod submission;
 mod succession;
 mod tickets;
+mod trail;
 #[cfg(test)]
 mod trial;
 mod unsealing;

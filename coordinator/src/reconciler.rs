@@ -80,7 +80,7 @@ enum Found {
 impl Reconciler {
     /// A pass at once, then one every interval.
     pub(crate) async fn run(self, cancel: CancellationToken) -> anyhow::Result<()> {
-        let mut audit = Audit::new(self.nats.clone(), self.driver.clone());
+        let mut audit = Audit::new(self.driver.registry().clone());
         let mut unreadable = BTreeSet::new();
         loop {
             let started = Instant::now();

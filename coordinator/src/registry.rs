@@ -11,7 +11,10 @@ use streams::{
     sector::SectorRecord,
 };
 
-use crate::sector::{Event, Refused, Rules, Step, step};
+use crate::{
+    sector::{Event, Refused, Rules, Step, step},
+    trail::Trail,
+};
 
 /// How often a lost compare-and-set is tried again before something is wrong.
 const CAS_TRIES_MAX: u32 = 32;
@@ -40,18 +43,25 @@ pub(crate) enum RegistryError {
 #[derive(Debug, Clone)]
 pub(crate) struct Registry {
     sectors: Bucket<SectorRecord>,
+    trail: Trail,
     rules: Rules,
     clock: Arc<dyn Clock>,
 }
 
 impl Registry {
     pub(crate) async fn open(nats: &Nats, rules: Rules, clock: Arc<dyn Clock>) -> Result<Self, QueueError> {
-        Ok(Self { sectors: Bucket::open(nats, BucketName::Sectors).await?, rules, clock })
+        let trail = Trail::new(nats.clone(), Arc::clone(&clock));
+        Ok(Self { sectors: Bucket::open(nats, BucketName::Sectors).await?, trail, rules, clock })
     }
 
     /// The time records carry.
     pub(crate) fn now(&self) -> Timestamp {
         Timestamp(self.clock.now_unix_ms())
+    }
+
+    /// The events of its transitions.
+    pub(crate) const fn trail(&self) -> &Trail {
+        &self.trail
     }
 
     /// Reads one sector.
@@ -85,10 +95,12 @@ impl Registry {
             if let Some(done) = attempted.take_if(|step| step.next == entry.value) {
                 return Ok(Applied::Moved(done));
             }
+            let before = entry.value.clone();
             let step = match step(entry.value, event.clone(), self.rules, self.now()) {
                 Ok(step) => Box::new(step),
                 Err(refused) => return Ok(Applied::Refused(refused)),
             };
+            self.trail.complete(&before).await?;
             match self.sectors.update(&id.key(), &step.next, entry.revision).await {
                 Ok(_) => {
                     host::failpoint!("coordinator.registry.written");

@@ -1,13 +1,15 @@
-//! Seeds of the simulated cluster: those that once went wrong, and some new ones.
+//! Seeds of the simulated cluster: those that once went wrong, some new ones, and those that show what would be seen.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use trial::sim::{Outcome, play};
+use trial::sim::{Outcome, play, without::Without};
 
 /// Seeds that once went wrong: a number, and the story behind a `#`.
 const REGRESSIONS: &str = include_str!("../regressions.txt");
 /// New seeds here; `simulator run` plays thousands.
 const SEEDS: u64 = 12;
+/// So many seeds at most have to show that a mechanism is missing.
+const SEEDS_WITHOUT: u64 = 40;
 
 fn regressions() -> impl Iterator<Item = u64> {
     let lines = REGRESSIONS.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
@@ -34,5 +36,13 @@ fn seeds_go_well() {
 fn one_seed_is_one_run() {
     for seed in [1, 2, 3] {
         assert_eq!(well(seed).digest, well(seed).digest, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_mechanism_that_is_missing_is_seen() {
+    for without in Without::ALL {
+        let seen = (1..=SEEDS_WITHOUT).find(|seed| !play(*seed, Some(without), false).unwrap().violations.is_empty());
+        assert!(seen.is_some(), "no seed of {SEEDS_WITHOUT} shows that the {without} is missing");
     }
 }

@@ -33,7 +33,13 @@ pub(super) fn answer(server: &mut Server, verb: &str, payload: &Bytes, now: Time
 fn call(server: &mut Server, verb: &str, body: &Value, now: Time) -> Result<Value, Refused> {
     if let Some(name) = verb.strip_prefix("STREAM.INFO.") {
         let (stream, consumers) = held(server, name)?;
-        return Ok(stream_info(stream, consumers, body, now));
+        let mut info = stream_info(stream, consumers, body, now);
+        if server.weakness.blind.contains(&stream.config.name)
+            && let Some(subjects) = info.pointer_mut("/state/subjects")
+        {
+            *subjects = json!({});
+        }
+        return Ok(info);
     }
     if let Some(name) = verb.strip_prefix("STREAM.CREATE.") {
         return create_stream(server, name, body, now);

@@ -38,6 +38,13 @@ pub(crate) struct Line {
     turned: Notify,
     /// Sent when the connection comes back, even if the sender gave up meanwhile: as the client library does.
     late: Mutex<VecDeque<Late>>,
+    snare: Mutex<Option<Snare>>,
+}
+
+/// What happens to a process at its next write.
+struct Snare {
+    subjects: Vec<String>,
+    snap: Box<dyn FnOnce() + Send>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -98,6 +105,25 @@ impl Line {
         let (latency, slow) = (server.latency, server.rates.slow);
         let most = if server.random.strikes(slow) { latency.slow } else { latency.usual };
         server.random.time(most)
+    }
+
+    /// Does `snap` once, when a request whose subject begins with one of these leaves; `None` takes an earlier one back.
+    pub(super) fn lay(&self, snare: Option<(&[&str], Box<dyn FnOnce() + Send>)>) {
+        let snare = snare.map(|(subjects, snap)| {
+            let subjects = subjects.iter().map(|subject| (*subject).to_owned()).collect();
+            Snare { subjects, snap }
+        });
+        *self.snare.lock().unwrap_or_else(PoisonError::into_inner) = snare;
+    }
+
+    fn leaves(&self, subject: &str) {
+        let snare = {
+            let mut laid = self.snare.lock().unwrap_or_else(PoisonError::into_inner);
+            laid.take_if(|snare| snare.subjects.iter().any(|begin| subject.starts_with(begin)))
+        };
+        if let Some(snare) = snare {
+            (snare.snap)();
+        }
     }
 
     /// The process is gone.
@@ -164,6 +190,7 @@ impl Connection {
             state: Mutex::new(LineState { connected, ..LineState::default() }),
             turned: Notify::new(),
             late: Mutex::default(),
+            snare: Mutex::default(),
         });
         shared.server().0.lines.push(Arc::downgrade(&line));
         Self { shared, line }
@@ -206,6 +233,7 @@ impl Connection {
         headers: Option<HeaderMap>,
         payload: Bytes,
     ) -> Result<Message, QueueError> {
+        self.line.leaves(subject);
         self.there().await;
         if !self.line.is_connected() {
             let late = Late { subject: subject.to_owned(), headers, payload };

@@ -256,6 +256,17 @@ impl Model {
         self.for_lines(name, Line::close);
     }
 
+    /// Does `snap` when the connection of this name next sends something whose subject begins with one of these, before
+    /// it arrives.
+    pub fn snare(&self, name: &str, subjects: &[&str], snap: impl Fn() + Clone + Send + 'static) {
+        self.for_lines(name, |line| line.lay(Some((subjects, Box::new(snap.clone())))));
+    }
+
+    /// Takes a [`Model::snare`] back.
+    pub fn unsnare(&self, name: &str) {
+        self.for_lines(name, |line| line.lay(None));
+    }
+
     fn for_lines(&self, name: &str, f: impl Fn(&Line)) {
         let lines: Vec<_> = self.shared.server().0.lines.iter().filter_map(std::sync::Weak::upgrade).collect();
         lines.iter().filter(|line| line.name == name).for_each(|line| f(line));

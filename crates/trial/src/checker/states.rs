@@ -57,8 +57,11 @@ fn loss(evidence: &Evidence, sector: &str) -> Option<String> {
 pub(super) fn i13(evidence: &Evidence) -> Vec<Violation> {
     let mut found = Found::of("I13");
     let Some(over) = evidence.run.over.as_ref().filter(|over| over.value) else { return found.all };
+    let life = evidence.sectors.values().flatten().map(|record| record.value.incarnation).max();
+    // A sector without a place is a number and a wish: it goes with a queue that is wiped, and no later life knows it.
+    let is_gone = |record: &Sector| record.state.is == "allocated" && Some(record.incarnation) < life;
     for (sector, records) in &evidence.sectors {
-        if let Some(last) = records.last().filter(|last| !is_at_rest(&last.value.state)) {
+        if let Some(last) = records.last().filter(|last| !is_at_rest(&last.value.state) && !is_gone(&last.value)) {
             let words = format!("it is {} and nothing moves it", last.value.state.is);
             found.note(sector.clone(), [last.spot, over.spot], words);
         }

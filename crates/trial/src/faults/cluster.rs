@@ -211,6 +211,13 @@ impl Cluster {
         self.members.iter().filter(move |member| member.role == role)
     }
 
+    /// Whether another agent of this one's place runs.
+    pub(super) fn has_partner(&self, agent: &Member) -> bool {
+        let place = |name: &str| name.rsplit_once('-').map(|(place, _)| place.to_owned());
+        let others = self.of(Role::Agent).filter(|other| other.name != agent.name);
+        others.filter(|other| place(&other.name) == place(&agent.name)).any(|other| other.is_up())
+    }
+
     /// Stops everything, last started first. Returns what did not stop as it should.
     pub(super) async fn stop(&self) -> Vec<String> {
         let mut wrong = Vec::new();

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -16,6 +16,8 @@ use super::{
     view::{is_done, is_over},
 };
 
+/// A coordinator that has just started leads within that.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// One submission in so many carries a file.
 const FILE_EVERY: u32 = 3;
@@ -87,9 +89,17 @@ impl Load {
         Ok(())
     }
 
-    /// Submits so many sectors, once.
+    /// Submits so many sectors, once, as soon as a coordinator answers.
     pub(super) async fn submit_once(&self, cluster: &Cluster, count: usize) -> anyhow::Result<()> {
-        let submitted = cluster.submit(&["--count", &count.to_string()]).await?;
+        let began = Instant::now();
+        let submitted = loop {
+            match cluster.submit(&["--count", &count.to_string()]).await {
+                Ok(submitted) => break submitted,
+                Err(error) if began.elapsed() > ANSWERS_WITHIN => return Err(error),
+                Err(error) => tracing::debug!("submit: {error:#}"),
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        };
         self.promise(cluster, submitted);
         Ok(())
     }

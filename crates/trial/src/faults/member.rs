@@ -69,6 +69,11 @@ impl Member {
         self.program.lock().await
     }
 
+    /// Whether it runs; one to which something is being done does not count.
+    pub(super) fn is_up(&self) -> bool {
+        self.program.try_lock().is_ok_and(|program| program.is_up())
+    }
+
     /// Everything about it is as it should be again.
     pub(super) async fn mend(&self) -> anyhow::Result<()> {
         self.link.set(Line::Good);

@@ -4,14 +4,18 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use streams::{
     id::SectorId,
-    message::{SectorEvent, decode},
+    message::{Outcome, SectorEvent, Task, TaskResult, decode},
     model::Happened,
     proof::Drawn,
     sector::{SectorRecord, SectorState},
+    stage::Stage,
 };
 
 /// Lines kept for whoever looks at a violation.
 const LINES_MAX: usize = 4_000;
+
+/// A result that came while the results were being looked through may be missed.
+const UNSEEN_MS: u64 = 10_000;
 
 /// What was seen so far.
 #[derive(Debug, Default)]
@@ -24,6 +28,10 @@ pub(crate) struct Checker {
     pub(crate) records: BTreeMap<SectorId, SectorRecord>,
     tickets: BTreeMap<(SectorId, u32), Drawn>,
     events: BTreeMap<SectorId, BTreeSet<u64>>,
+    /// When each record was written last.
+    written: BTreeMap<SectorId, u64>,
+    /// Results of stages that were done, and that nobody judged yet: their sequence, and when they came.
+    waiting: BTreeMap<u64, (SectorId, Stage, u64)>,
     loud: bool,
 }
 
@@ -66,6 +74,8 @@ impl Checker {
                         self.violation(at_ms, format!("I1: {subject} was given twice"));
                     }
                     "KV_SECTORS" if !is_marker => self.record(at_ms, payload, has_replica),
+                    "RESULTS" => self.result(at_ms, *sequence, payload),
+                    "TASKS" => self.ordered(at_ms, payload),
                     "EVENTS" => {
                         if let Ok(event) = decode::<SectorEvent>(payload) {
                             self.events.entry(event.sector).or_default().insert(event.seq);
@@ -78,9 +88,33 @@ impl Checker {
                 self.note(at_ms, &format!("delivered {subject} ({sequence}) for the {times} time"));
             }
             Happened::Settled { stream, sequence, verdict } => {
+                if *stream == "RESULTS" {
+                    self.waiting.remove(sequence);
+                }
                 self.note(at_ms, &format!("settled {stream} {sequence} {verdict}"));
             }
             Happened::Wiped => self.note(at_ms, "wiped"),
+        }
+    }
+
+    fn result(&mut self, at_ms: u64, sequence: u64, payload: &[u8]) {
+        if let Ok(result) = decode::<TaskResult>(payload)
+            && matches!(result.outcome, Outcome::Done { .. })
+        {
+            self.waiting.insert(sequence, (result.sector, result.stage, at_ms));
+        }
+    }
+
+    /// Nothing is ordered again of which the result is there and nobody has looked at it.
+    fn ordered(&mut self, at_ms: u64, payload: &[u8]) {
+        let Ok(task) = decode::<Task>(payload) else { return };
+        let written = self.written.get(&task.sector).copied().unwrap_or(0);
+        let waits = self.waiting.values().find(|(sector, stage, since)| {
+            (*sector, *stage) == (task.sector, task.stage) && *since > written && *since + UNSEEN_MS < at_ms
+        });
+        if let Some((sector, stage, since)) = waits {
+            let words = format!("twice: {stage} of sector {sector} is ordered, its result waits since {}", to_secs(*since));
+            self.violation(at_ms, words);
         }
     }
 
@@ -117,6 +151,7 @@ impl Checker {
                 self.violation(at_ms, format!("I10: sector {id} is prove-committed without a persisted replica"));
             }
         }
+        self.written.insert(id, at_ms);
         self.records.insert(id, record);
     }
 

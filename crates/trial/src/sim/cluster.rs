@@ -50,7 +50,7 @@ pub(crate) struct Cluster {
     pub(crate) processes: Vec<Process>,
     pub(crate) person: Nats,
     pub(crate) policy: NetworkPolicy,
-    disks: Vec<Arc<Mutex<Disk>>>,
+    pub(crate) disks: Vec<Arc<Mutex<Disk>>>,
     zero_comm_d: Commitment,
     random: Random,
     without: Option<Without>,

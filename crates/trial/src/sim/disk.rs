@@ -51,11 +51,47 @@ pub(crate) struct Disk {
     folders: BTreeMap<SectorId, Folder>,
     persisted: BTreeMap<SectorId, Commitment>,
     failures: BTreeMap<(SectorId, Stage), u32>,
+    /// Who works in a sector's folder.
+    working: BTreeMap<SectorId, BTreeSet<AgentId>>,
+    met: Vec<String>,
 }
 
 impl Disk {
     pub(crate) fn has_replica(&self, sector: SectorId) -> bool {
         self.persisted.contains_key(&sector)
+    }
+
+    /// Agents that met in one sector's folder.
+    pub(crate) fn met(&self) -> &[String] {
+        &self.met
+    }
+}
+
+/// An agent's work in a sector's folder, which ends with it however it ends.
+struct InFolder<'a> {
+    worker: &'a Worker,
+    sector: SectorId,
+}
+
+impl<'a> InFolder<'a> {
+    fn enter(worker: &'a Worker, sector: SectorId, stage: Stage) -> Self {
+        let mut disk = worker.disk();
+        let there = disk.working.entry(sector).or_default();
+        let others: Vec<String> = there.iter().map(ToString::to_string).collect();
+        there.insert(worker.agent.clone());
+        if !others.is_empty() {
+            let (agent, others) = (&worker.agent, others.join(", "));
+            disk.met.push(format!("I12: {agent} began {stage} in the folder of sector {sector}, where {others} works"));
+        }
+        Self { worker, sector }
+    }
+}
+
+impl Drop for InFolder<'_> {
+    fn drop(&mut self) {
+        if let Some(there) = self.worker.disk().working.get_mut(&self.sector) {
+            there.remove(&self.worker.agent);
+        }
     }
 }
 
@@ -214,6 +250,8 @@ impl Worker {
 impl Hands for Worker {
     async fn seal(&self, stage: Stage, record: &SectorRecord, claim: ClaimRef) -> Result<Facts, Stopped> {
         let wrong = self.wrong(record.id, stage);
+        let _in_folder =
+            (stage.writes_in_place() && stage != Stage::Place).then(|| InFolder::enter(self, record.id, stage));
         self.take_time(stage).await;
         match wrong {
             Some(Wrong::Crash) => return Err(failed(FailureClass::RetryHere, "crashed")),

@@ -13,6 +13,8 @@ pub(crate) enum Blow {
     Kill { node: usize, for_ms: u64 },
     /// A process is stopped, and goes on later.
     Freeze { node: usize, for_ms: u64 },
+    /// A process is stopped while a write of a record or a claim is on its way, which arrives when it goes on.
+    Catch { node: usize, for_ms: u64 },
     /// A process does not reach the queue for a while.
     Cut { node: usize, for_ms: u64 },
     /// The queue is killed, and started again.
@@ -43,6 +45,8 @@ pub(crate) struct Plan {
     pub(crate) included_permille: u64,
 }
 
+/// The coordinators, which come first.
+const LEADERS: u64 = 2;
 /// The deepest reorg: what the configured confidence is for.
 const REORG_DEPTH_MAX: u64 = 2;
 
@@ -53,27 +57,31 @@ impl Plan {
         let calm_at = Duration::from_secs(calm_secs);
         // A swarm: each seed has some kinds of fault and not others, so that rare meetings happen often somewhere.
         let mut has = |permille: u64| random.below(1_000) < permille;
-        let [kills, freezes, cuts, downs, elections, purges, reorgs, drops] =
-            [has(600), has(400), has(400), has(300), has(300), has(250), has(500), has(300)];
+        // In the order of the match below; there is always something to be killed.
+        let odds = [600, 400, 400, 400, 300, 300, 250, 500, 300].map(&mut has);
+        let kinds: Vec<usize> = odds.iter().enumerate().filter(|(_, on)| **on).map(|(kind, _)| kind).collect();
         let (lossy, flaky_node, bad_work, slow) = (has(500), has(500), has(500), has(300));
         let mut blows = Vec::new();
         let count = random.between(2, 16);
         for _ in 0..count {
             let at = Duration::from_millis(random.between(5_000, calm_secs * 1_000));
-            let node = usize::try_from(random.below(u64::try_from(nodes).unwrap_or(1))).unwrap_or(0);
-            let blow = match random.below(8) {
-                0 if kills => Blow::Kill { node, for_ms: random.between(500, 90_000) },
-                1 if freezes => Blow::Freeze { node, for_ms: random.between(1_000, 150_000) },
-                2 if cuts => Blow::Cut { node, for_ms: random.between(1_000, 100_000) },
-                3 if downs => Blow::QueueDown { for_ms: random.between(200, 40_000) },
-                4 if elections => Blow::NoLeader { for_ms: random.between(5_000, 7_000) },
-                5 if purges => Blow::PurgeTasks,
-                6 if reorgs => Blow::Reorg {
+            // Half of them hit those of whom one leads, the first [`LEADERS`].
+            let among = if random.below(2) == 0 { LEADERS } else { u64::try_from(nodes).unwrap_or(LEADERS) };
+            let node = usize::try_from(random.below(among)).unwrap_or(0);
+            let kind = random.below(u64::try_from(kinds.len().max(1)).unwrap_or(1));
+            let blow = match usize::try_from(kind).ok().and_then(|kind| kinds.get(kind)).copied().unwrap_or(0) {
+                1 => Blow::Freeze { node, for_ms: random.between(1_000, 300_000) },
+                2 => Blow::Catch { node, for_ms: random.between(10_000, 300_000) },
+                3 => Blow::Cut { node, for_ms: random.between(1_000, 100_000) },
+                4 => Blow::QueueDown { for_ms: random.between(200, 40_000) },
+                5 => Blow::NoLeader { for_ms: random.between(5_000, 7_000) },
+                6 => Blow::PurgeTasks,
+                7 => Blow::Reorg {
                     depth: usize::try_from(random.between(1, REORG_DEPTH_MAX)).unwrap_or(1),
                     lost_permille: random.below(400),
                 },
-                7 if drops => Blow::DropPool { lost_permille: random.below(1_000) },
-                _ => Blow::Kill { node, for_ms: random.between(500, 30_000) },
+                8 => Blow::DropPool { lost_permille: random.below(1_000) },
+                _ => Blow::Kill { node, for_ms: random.between(500, 90_000) },
             };
             blows.push((at, blow));
         }

@@ -49,6 +49,12 @@ impl Process {
         self.gate.hold();
     }
 
+    /// What freezes this life of it, for whoever knows the moment.
+    pub(crate) fn freezer(&self) -> impl Fn() + Clone + Send + 'static {
+        let gate = self.gate.clone();
+        move || gate.hold()
+    }
+
     pub(crate) fn thaw(&self) {
         self.gate.release();
     }

@@ -29,6 +29,8 @@ const BOUND: Duration = Duration::from_secs(50 * 60);
 /// A window that opens so many epochs after the last fault must not be missed: alerts, leases and pointers come back
 /// within that.
 const GRACE_EPOCHS: i64 = 40;
+/// The writes at which [`Blow::Catch`] stops a process.
+const CAUGHT_AT: [&str; 2] = ["$KV.SECTORS.", "$KV.CLAIMS."];
 /// Lines shown with a violation.
 const TAIL: usize = 40;
 
@@ -173,6 +175,12 @@ impl Play {
                 }
                 self.pending.push((later(for_ms), Mend::Thaw(node)));
             }
+            Blow::Catch { node, for_ms } => {
+                if let Some(process) = cluster.processes.get(node) {
+                    cluster.model.snare(&process.name, &CAUGHT_AT, process.freezer());
+                }
+                self.pending.push((later(for_ms), Mend::Thaw(node)));
+            }
             Blow::Cut { node, for_ms } => {
                 if let Some(process) = cluster.processes.get(node) {
                     cluster.model.cut(&process.name, true);
@@ -209,6 +217,7 @@ impl Play {
             }
             Mend::Thaw(node) => {
                 if let Some(process) = cluster.processes.get(node) {
+                    cluster.model.unsnare(&process.name);
                     process.thaw();
                 }
             }
@@ -301,10 +310,12 @@ impl Play {
                     .violation(now, format!("the chain has sector {number} of {miner} and there is no record of it"));
             }
         }
-        // The coordinator publishes an event after its record and does not come back to one that was lost between the
-        // two: told here, and not counted, until it does.
+        for disk in &cluster.disks {
+            let met = disk.lock().unwrap_or_else(PoisonError::into_inner).met().to_vec();
+            met.into_iter().for_each(|words| checker.violation(now, words));
+        }
         for words in checker.gaps() {
-            checker.note(now, &words);
+            checker.violation(now, words);
         }
     }
 }

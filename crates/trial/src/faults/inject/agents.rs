@@ -20,7 +20,8 @@ pub(super) async fn kill(cluster: &Cluster, fault: &Fault, rng: &mut ChaCha8Rng)
     };
     member.program().await.kill()?;
     let was_held = still_holds(cluster, &held).await;
-    if rng.gen_bool(0.5) {
+    // A place without any agent stands still: that is another fault than this one.
+    if rng.gen_bool(0.5) || !cluster.has_partner(&member) {
         member.mend().await?;
     }
     if !was_held {
