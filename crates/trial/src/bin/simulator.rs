@@ -44,6 +44,9 @@ enum Command {
         /// Skips the seeds this file lists, and adds those that were played.
         #[arg(long)]
         resume: Option<PathBuf>,
+        /// Adds each seed that goes wrong to this list of regressions, behind a `#` until its cause is gone.
+        #[arg(long)]
+        keep: Option<PathBuf>,
         /// Stop at the first violation.
         #[arg(long)]
         first: bool,
@@ -67,46 +70,43 @@ fn run(cli: &Cli) -> Result<(), CliError> {
             println!("digest {:016x}", outcome.digest);
             verdict(1, u64::from(!outcome.violations.is_empty()))
         }
-        Command::Run { seeds, from, shard, threads, resume, first } => {
+        Command::Run { seeds, from, shard, threads, resume, keep, first } => {
             let done = resume.as_ref().map(played).transpose()?.unwrap_or_default();
             let (index, of) = shard.as_deref().map(read_shard).transpose()?.unwrap_or((0, 1));
             let wanted: Vec<u64> = (*from..from.saturating_add(*seeds))
                 .filter(|seed| seed % of == index && !done.contains(seed))
                 .collect();
             let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-            run_all(&wanted, threads, cli.without, resume.as_ref(), *first)
+            let lists = Lists { played: List::open(resume.as_ref())?, wrong: List::open(keep.as_ref())? };
+            run_all(&wanted, threads, cli.without, lists, *first)
         }
     }
 }
 
 /// Plays seeds on several threads; each thread has its own clock, queue and chain.
-fn run_all(
-    seeds: &[u64],
-    threads: usize,
-    without: Option<Without>,
-    resume: Option<&PathBuf>,
-    first: bool,
-) -> Result<(), CliError> {
+fn run_all(seeds: &[u64], threads: usize, without: Option<Without>, lists: Lists, first: bool) -> Result<(), CliError> {
     let next = AtomicU64::new(0);
     let bad = AtomicU64::new(0);
-    let (errors, listed) = (Mutex::new(Vec::new()), Mutex::new(done_list(resume)?));
+    let (errors, lists) = (Mutex::new(Vec::new()), Mutex::new(lists));
     std::thread::scope(|scope| {
         for _ in 0..threads.max(1) {
             scope.spawn(|| {
                 while !(first && bad.load(Ordering::Relaxed) > 0) {
                     let turn = usize::try_from(next.fetch_add(1, Ordering::Relaxed)).unwrap_or(usize::MAX);
                     let Some(seed) = seeds.get(turn) else { return };
-                    match play(*seed, without, false) {
+                    let played = play(*seed, without, false);
+                    let mut lists = lists.lock().unwrap_or_else(PoisonError::into_inner);
+                    match played {
                         Ok(outcome) => {
-                            if !outcome.violations.is_empty() {
+                            if let Some(worst) = outcome.violations.first() {
                                 bad.fetch_add(1, Ordering::Relaxed);
                                 tell(&outcome, without);
+                                lists.wrong.add(&format!("# {seed}: {worst}"));
                             }
                         }
                         Err(error) => errors.lock().unwrap_or_else(PoisonError::into_inner).push((*seed, error)),
                     }
-                    let mut listed = listed.lock().unwrap_or_else(PoisonError::into_inner);
-                    listed.add(*seed);
+                    lists.played.add(&seed.to_string());
                 }
             });
         }
@@ -155,24 +155,30 @@ fn played(file: &PathBuf) -> Result<BTreeSet<u64>, CliError> {
     }
 }
 
-/// Where played seeds are listed; a list that loses its last lines only has them played again.
-struct Listed(Option<std::fs::File>);
-
-fn done_list(file: Option<&PathBuf>) -> Result<Listed, CliError> {
-    let open = |path: &PathBuf| std::fs::OpenOptions::new().create(true).append(true).open(path);
-    let opened = file.map(|path| {
-        open(path).map_err(|error| CliError::new(Exit::Io, format!("write {}", path.display())).because(error))
-    });
-    opened.transpose().map(Listed)
+/// What is remembered of a run.
+struct Lists {
+    played: List,
+    wrong: List,
 }
 
-impl Listed {
-    fn add(&mut self, seed: u64) {
+/// A file that grows by lines; one that loses its last lines only has their seeds played again.
+struct List(Option<std::fs::File>);
+
+impl List {
+    fn open(file: Option<&PathBuf>) -> Result<Self, CliError> {
+        let open = |path: &PathBuf| std::fs::OpenOptions::new().create(true).append(true).open(path);
+        let opened = file.map(|path| {
+            open(path).map_err(|error| CliError::new(Exit::Io, format!("write {}", path.display())).because(error))
+        });
+        opened.transpose().map(Self)
+    }
+
+    fn add(&mut self, line: &str) {
         use std::io::Write as _;
         if let Some(file) = &mut self.0
-            && let Err(error) = writeln!(file, "{seed}")
+            && let Err(error) = writeln!(file, "{line}")
         {
-            eprintln!("list seed {seed}: {error}");
+            eprintln!("list \"{line}\": {error}");
         }
     }
 }

@@ -84,6 +84,8 @@ pub(super) struct Files {
 pub(super) struct Hole {
     pub(super) spot: Spot,
     pub(super) stream: String,
+    /// When a recorder found that it had missed something; none when something could not be read.
+    pub(super) missed_at: Option<u64>,
     pub(super) words: String,
 }
 
@@ -167,9 +169,9 @@ impl Evidence {
                 *life += 1;
             }
             QueueLine::Gone { .. } => {}
-            QueueLine::Missed { stream, from, to, .. } => {
+            QueueLine::Missed { at, stream, from, to } => {
                 let words = format!("sequences {from} to {to} of {stream} were gone before they were recorded");
-                self.holes.push(Hole { spot, stream, words });
+                self.holes.push(Hole { spot, stream, missed_at: Some(at), words });
             }
             QueueLine::Stored(stored) => self.stored(spot, stored),
             QueueLine::Published { at, subject, body, .. } => self.heard(spot, at, &subject, &body),
@@ -264,7 +266,7 @@ impl Note {
             Ok(value) => into.push(At { spot, us, life, again, value }),
             Err(why) => {
                 let words = format!("a message of {stream} cannot be read: {why}");
-                holes.push(Hole { spot, stream: stream.to_owned(), words });
+                holes.push(Hole { spot, stream: stream.to_owned(), missed_at: None, words });
             }
         }
     }

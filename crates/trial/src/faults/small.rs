@@ -2,8 +2,8 @@
 
 use std::{path::Path, process::Command};
 
-/// Room for the sectors on their way, and little more.
-const BYTES: &str = "24m";
+/// Room for the sectors of a run, of which a copy stays here, and little more.
+const BYTES: &str = "64m";
 
 /// A mounted file system, unmounted when dropped.
 #[derive(Debug)]

@@ -40,6 +40,12 @@ pub struct Outcome {
 /// The runtime or the folder for the coordinators' keys could not be made; nothing is known of the seed then.
 pub fn play(seed: u64, without: Option<Without>, loud: bool) -> anyhow::Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
-    let home = tempfile::tempdir()?;
+    let home = home()?;
     runtime.block_on(run::run(seed, without, loud, home.path()))
+}
+
+/// A folder in memory where there is one: what services make durable costs real time, and only simulated power is cut.
+fn home() -> std::io::Result<tempfile::TempDir> {
+    let made = tempfile::Builder::new().prefix("sealstream-sim-").tempdir_in("/dev/shm");
+    made.or_else(|_| tempfile::tempdir())
 }
