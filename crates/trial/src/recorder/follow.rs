@@ -146,6 +146,10 @@ impl Recorder {
     fn keep(&self, name: &str, place: &mut Place, message: &jetstream::Message, old: u64) -> anyhow::Result<()> {
         let info = message.info().map_err(|error| anyhow::anyhow!("a message of {name} without its place: {error}"))?;
         let seq = info.stream_sequence;
+        // A consumer of one server forgets how far it was when another leads it, and begins anew.
+        if seq < place.next {
+            return Ok(());
+        }
         if seq > place.next {
             self.missed(name, place, seq - 1, old)?;
         }
