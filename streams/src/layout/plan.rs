@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use async_nats::jetstream::{
     consumer::{self, AckPolicy, pull},
-    stream::{Compression, Config, DiscardPolicy, RetentionPolicy, StorageType},
+    stream::{Config, DiscardPolicy, RetentionPolicy, StorageType},
 };
 
 use crate::{kv::BucketName, stage::Class, subject::Whither};
@@ -48,7 +48,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Two proving days: a PoSt that old is of use to nobody.
 const POST_AGE_MAX: Duration = DAY.saturating_mul(2);
 const EVENT_AGE_MAX: Duration = DAY.saturating_mul(90);
-/// Some four million events, compressed.
+/// Some six million events.
 const EVENT_BYTES_MAX: i64 = 2 << 30;
 /// An artifact that old was abandoned: its work has long been done or redone.
 const ARTIFACT_AGE_MAX: Duration = DAY.saturating_mul(7);
@@ -166,7 +166,9 @@ fn events() -> Config {
         max_message_size: TASK_BYTES_MAX,
         max_age: EVENT_AGE_MAX,
         max_bytes: EVENT_BYTES_MAX,
-        compression: Some(Compression::S2),
+        // Never compressed: a server (2.15.1) that was killed while it wrote left a block that it could not read any
+        // more ("s2: unsupported input"), and with it the whole stream.
+        compression: None,
         allow_direct: true,
         ..Config::default()
     }

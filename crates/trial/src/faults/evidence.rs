@@ -2,6 +2,7 @@
 //! suite can colour them.
 
 use std::{
+    collections::HashMap,
     path::Path,
     process::{Output, Stdio},
     sync::Arc,
@@ -19,7 +20,7 @@ use super::{
     program::{Program, Spec},
     tally::Tally,
 };
-use crate::evidence::{StoreFolder, collect, watch_children};
+use crate::evidence::{QUEUE, StoreFolder, collect, watch_children};
 
 /// What the checker may take for a run of ten minutes.
 const CHECK_MAX: Duration = Duration::from_secs(180);
@@ -45,6 +46,53 @@ pub(super) async fn watch_provers(layout: Layout, diary: Arc<Diary>) {
     if let Err(error) = watched.await {
         tracing::error!("watch provers: {error:#}");
     }
+}
+
+/// Streams of which every message has to be in the evidence before they are wiped.
+const WHOLE: [&str; 4] = ["KV_SECTORS", "KV_NUMBERS", "KV_MESSAGES", "EVENTS"];
+const CAUGHT_UP_MAX: Duration = Duration::from_secs(15);
+
+/// Waits until the recorder has written down everything that is in the queue; nobody may write meanwhile.
+pub(super) async fn caught_up(cluster: &Cluster) -> anyhow::Result<()> {
+    let wait = async {
+        loop {
+            let mut behind = Vec::new();
+            let recorded = recorded(&cluster.layout.evidence().join(QUEUE))?;
+            for name in WHOLE {
+                let stream = cluster.nats.jetstream().get_stream(name).await?;
+                let (last, is) = (stream.cached_info().state.last_sequence, recorded.get(name).copied().unwrap_or(0));
+                if is < last {
+                    behind.push(format!("{name} at {is} of {last}"));
+                }
+            }
+            if behind.is_empty() {
+                return anyhow::Ok(());
+            }
+            tracing::debug!("the recorder is behind: {}", behind.join(", "));
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    tokio::time::timeout(CAUGHT_UP_MAX, wait).await.context("the recorder did not catch up")?
+}
+
+/// The last sequence of each stream that is written down, of its present life.
+fn recorded(queue: &Path) -> anyhow::Result<HashMap<String, u64>> {
+    let text = std::fs::read_to_string(queue).with_context(|| format!("read {}", queue.display()))?;
+    let mut last = HashMap::new();
+    for line in text.lines() {
+        // The last line may be half written.
+        let Ok(line) = serde_json::from_str::<serde_json::Value>(line) else { continue };
+        let number = |name: &str| line.get(name).and_then(serde_json::Value::as_u64);
+        let Some(stream) = line.get("stream").and_then(|stream| stream.as_str()) else { continue };
+        let at = match line.get("is").and_then(|is| is.as_str()) {
+            Some("begins") => Some(0),
+            Some("stored") => number("seq"),
+            Some("missed") => number("to"),
+            _ => None,
+        };
+        last.extend(at.map(|at| (stream.to_owned(), at)));
+    }
+    Ok(last)
 }
 
 /// Has the checker judge the evidence of a run that is over.

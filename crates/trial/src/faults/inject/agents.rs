@@ -20,8 +20,9 @@ pub(super) async fn kill(cluster: &Cluster, fault: &Fault, rng: &mut ChaCha8Rng)
     };
     member.program().await.kill()?;
     let was_held = still_holds(cluster, &held).await;
-    // A place without any agent stands still: that is another fault than this one.
-    if rng.gen_bool(0.5) || !cluster.has_partner(&member) {
+    // A place without any agent stands still, and one whose slots are taken for minutes: those are other faults.
+    let others_can = cluster.has_partner(&member) && !cluster.layout.real_proofs;
+    if rng.gen_bool(0.5) || !others_can {
         member.mend().await?;
     }
     if !was_held {

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use streams::sector::SectorRecord;
 
 use super::{Hit, Outcome, RECOVERY_MAX, Recovery, TARGET_MAX, missed, until};
-use crate::faults::{cluster::Cluster, member::Role, view::is_over};
+use crate::faults::{cluster::Cluster, evidence, member::Role, view::is_over};
 
 /// Sectors with files: without any there is nothing to rebuild.
 const PLACED_MIN: usize = 3;
@@ -29,7 +29,16 @@ pub(super) async fn wipe(cluster: &Arc<Cluster>, failpoint: Option<&str>) -> any
     }
     let began = Instant::now();
     let mut servers = cluster.servers.lock().await;
+    // Everybody in the midst of something; but the evidence has to know what the queue knew last.
+    for member in &cluster.members {
+        // One that is down at this moment is down.
+        drop(member.program().await.freeze());
+    }
+    evidence::caught_up(cluster).await?;
     servers.kill_all().await?;
+    for member in &cluster.members {
+        drop(member.program().await.thaw());
+    }
     for member in cluster.of(Role::Coordinator) {
         member.program().await.stop().await?;
     }
