@@ -16,7 +16,7 @@ use super::{
     park::Code,
     react,
     refusal::Refused,
-    sealing::{Life, advance, sealed_mut},
+    sealing::{Life, advance, sealed_mut, trimmed},
 };
 
 /// Sealing again is begun only while this part of the time that the chain allows is left: 45 hours on mainnet.
@@ -129,27 +129,7 @@ fn without(state: S, lost: LostStore) -> Result<S, Refused> {
         state @ (S::C1Done { .. } | S::C2Done { .. }) => promised(state, lost, false),
         S::Resealing { files, chain } => Ok(S::Resealing { files: Box::new(without(*files, lost)?), chain }),
         // The layers and trees that finalizing would remove are gone.
-        S::Proving {
-            sealed,
-            pre_commit,
-            seed,
-            prove_commit,
-            activation,
-            expiration,
-            deadline,
-            partition,
-            finalized: false,
-        } if sealed.at.store == lost.store => Ok(S::Proving {
-            sealed,
-            pre_commit,
-            seed,
-            prove_commit,
-            activation,
-            expiration,
-            deadline,
-            partition,
-            finalized: true,
-        }),
+        S::Proving { ref sealed, finalized: false, .. } if sealed.at.store == lost.store => Ok(trimmed(state)),
         S::Allocated {}
         | S::ProveCommitSent { .. }
         | S::Proving { .. }

@@ -76,6 +76,14 @@ impl Life {
     }
 }
 
+/// A proven sector of which nothing is left that proving does not need.
+pub(super) fn trimmed(mut state: SectorState) -> SectorState {
+    if let SectorState::Proving { finalized, .. } = &mut state {
+        *finalized = true;
+    }
+    state
+}
+
 pub(super) fn advance(
     state: SectorState,
     done: Done,
@@ -115,30 +123,7 @@ pub(super) fn advance(
         (Facts::C2 { proof }, S::SeedReady { sealed, pre_commit, seed }) => {
             S::C2Done { sealed, pre_commit, seed, proof }
         }
-        (
-            Facts::Finalize {},
-            S::Proving {
-                sealed,
-                pre_commit,
-                seed,
-                prove_commit,
-                activation,
-                expiration,
-                deadline,
-                partition,
-                finalized: false,
-            },
-        ) => S::Proving {
-            sealed,
-            pre_commit,
-            seed,
-            prove_commit,
-            activation,
-            expiration,
-            deadline,
-            partition,
-            finalized: true,
-        },
+        (Facts::Finalize {}, state @ S::Proving { finalized: false, .. }) => trimmed(state),
         (facts, state) => return Err(Refused::not_now(format!("{} done", facts.stage()), &state)),
     })
 }
