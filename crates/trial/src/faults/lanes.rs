@@ -35,8 +35,9 @@ pub(super) struct Lanes {
     pub(super) cluster: Arc<Cluster>,
     pub(super) seed: u64,
     pub(super) began: Instant,
-    /// Begin no further fault after this time.
+    /// Begin no further fault after this time, once so many were injected; after twice the time in any case.
     pub(super) limit: Duration,
+    pub(super) least: usize,
     pub(super) tally: Mutex<Tally>,
 }
 
@@ -86,12 +87,18 @@ impl Lanes {
     async fn lane(&self, number: u64, faults: Vec<Fault>) {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed.wrapping_mul(1_000).wrapping_add(number));
         for fault in faults {
-            if number != ALONE && self.began.elapsed() > self.limit {
+            if number != ALONE && self.is_late() {
                 self.tally().missed(&fault, "the time was up".to_owned());
                 continue;
             }
             self.one(&fault, &mut rng).await;
         }
+    }
+
+    fn is_late(&self) -> bool {
+        let elapsed = self.began.elapsed();
+        let is_enough = self.tally().injected() >= self.least;
+        elapsed > self.limit && is_enough || elapsed > self.limit.saturating_mul(2)
     }
 
     async fn one(&self, fault: &Fault, rng: &mut ChaCha8Rng) {

@@ -118,6 +118,11 @@ struct RunArgs {
 }
 
 impl RunArgs {
+    /// Whether nothing of the standard plan is left out.
+    const fn is_whole(&self) -> bool {
+        self.percent >= 100 && self.only.is_empty() && !self.no_failpoints && self.points.is_empty()
+    }
+
     /// What `faults run` does without arguments.
     fn standard() -> Result<Self, CliError> {
         #[derive(Parser)]

@@ -33,6 +33,9 @@ const ACK_WAIT: Duration = Duration::from_secs(4);
 const RECONCILE: Duration = Duration::from_secs(1);
 /// Real proofs need time within a window.
 const REAL_EPOCH: Duration = Duration::from_millis(1_000);
+/// A whole run that injects less has not shown enough.
+const FAULTS_MIN: usize = 200;
+const KINDS_MIN: usize = 16;
 /// The file that marks a folder as one that this suite made and may empty.
 const MARK: &str = ".sealstream-trial";
 
@@ -41,7 +44,16 @@ pub(super) async fn run(args: RunArgs) -> Result<(), CliError> {
     let tally = Box::pin(tally(&args)).await?;
     let dir = folder(&args);
     println!("{}", tally.render());
-    end(&args, &dir, &tally, "run")
+    end(&args, &dir, &tally, "run")?;
+    let (faults, kinds) = (tally.injected(), tally.kinds());
+    if args.is_whole() && (faults < FAULTS_MIN || kinds < KINDS_MIN) {
+        let wanted = format!("{FAULTS_MIN} faults of {KINDS_MIN} kinds are wanted");
+        return Err(CliError::new(
+            Exit::Failure,
+            format!("{faults} faults of {kinds} kinds show too little: {wanted}"),
+        ));
+    }
+    Ok(())
 }
 
 /// `faults failpoints`: every one must be reached.
@@ -139,6 +151,7 @@ async fn fakes(args: &RunArgs, dir: &Path, began: Instant) -> Result<Tally, CliE
         seed: args.seed,
         began,
         limit: args.limit,
+        least: if args.is_whole() { FAULTS_MIN } else { 0 },
         tally: std::sync::Mutex::default(),
     };
     lanes.say(&format!("seed {}: {planned} faults for miner {}", args.seed, cluster.miner));
@@ -163,8 +176,14 @@ async fn reals(args: &RunArgs, dir: &Path, began: Instant) -> Result<Tally, CliE
     let layout = Layout { servers: 3, ..layout };
     let cluster = Box::pin(Cluster::start(layout)).await?;
     let limit = args.limit.saturating_mul(2);
-    let lanes =
-        Lanes { cluster: Arc::clone(&cluster), seed: args.seed, began, limit, tally: std::sync::Mutex::default() };
+    let lanes = Lanes {
+        cluster: Arc::clone(&cluster),
+        seed: args.seed,
+        began,
+        limit,
+        least: 0,
+        tally: std::sync::Mutex::default(),
+    };
     lanes.say(&format!("{} sectors with real proofs for miner {}", args.real, cluster.miner));
     let load = Load::default();
     load.submit_once(&cluster, args.real).await?;
