@@ -55,8 +55,13 @@ impl Sealing {
         Self { host, cluster, sector, agent, pid }
     }
 
+    /// Tells `a` to stop, and waits until it has.
+    pub(crate) fn stop(&mut self) -> std::process::ExitStatus {
+        self.agent.stop()
+    }
+
     /// Starts `a` again.
-    fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.agent = self.host.agent(self.cluster.server.url(), "a", PC1);
     }
 
