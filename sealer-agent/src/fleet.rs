@@ -157,8 +157,9 @@ fn holds(dir: &AgentDir, agent: &AgentId, said: &Said) -> Result<Done, CliError>
             Err(error) => return Err(unreadable(agent, error)),
         }
         if began.elapsed() > HOLDS_WITHIN {
-            return Err(CliError::new(Exit::Busy, format!("agent {agent} is told, and it does not hold yet"))
-                .hint("it starts, or tasks are on their way to a prover (`sealer-agent jobs`): it holds once they work"));
+            return Err(CliError::new(Exit::Busy, format!("agent {agent} is told, and it does not hold yet")).hint(
+                "it starts, or tasks are on their way to a prover (`sealer-agent jobs`): it holds once they work",
+            ));
         }
         std::thread::sleep(LOOK_EVERY);
     }

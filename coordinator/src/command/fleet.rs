@@ -228,7 +228,8 @@ mod tests {
         let policy = PolicyOverride::default();
         drain(&nats, &here, Duration::from_secs(60), true, &policy, Format::Json).await.unwrap();
         assert!(drained.load(Ordering::SeqCst), "it did not wait");
-        for (absent, words) in [(chosen(Some("b"), None), "agent b is not alive"), (chosen(None, Some("x")), "place x")] {
+        for (absent, words) in [(chosen(Some("b"), None), "agent b is not alive"), (chosen(None, Some("x")), "place x")]
+        {
             let error = tell(&nats, &absent, Duty::Paused, Format::Json).await.unwrap_err();
             assert_eq!(error.exit, Exit::NotFound);
             assert!(error.to_string().contains(words) && error.hint.is_some(), "{}", error.render());

@@ -11,7 +11,7 @@ use streams::{
 };
 
 use crate::{
-    cluster::{Cluster, LIMIT, at, submitted, wait_for},
+    cluster::{Cluster, LIMIT, submitted, wait_for},
     ends::{PC1, hanging, waiting_for_tree_d},
     host_files::Host,
 };
@@ -29,14 +29,6 @@ async fn beats(cluster: &Cluster, agent: &str, duty: fn(Duty) -> bool) {
 async fn tell(cluster: &Cluster, agent: &str, duty: Duty) -> streams::duty::DutyTaken {
     let request = DutyRequest { duty, by: "a test".to_owned() };
     cluster.nats.ask_agent(&agent.parse().unwrap(), &request, LIMIT).await.unwrap()
-}
-
-/// A second sector that waits for tree-d where the first one is.
-async fn beside(cluster: &Cluster, first: &SectorRecord, number: u64) -> SectorRecord {
-    let mut second = submitted(number, vec![]);
-    second.state = SectorState::PiecesAdded { at: at(first.state.placement().unwrap().store) };
-    cluster.set(&second).await;
-    second
 }
 
 #[tokio::test]
@@ -71,8 +63,9 @@ async fn a_drain_is_acknowledged_once_nothing_can_start() {
     let host = Host::with_stores();
     let cluster = Cluster::start(ACK_WAIT).await;
     let first = waiting_for_tree_d(&cluster, &host, 1).await;
-    let second = beside(&cluster, &first, 2).await;
-    host.configure(&format!("prover = \"{}\"\n[classes.io]\nslots = 2\n", host.hanging("tree-d").display()));
+    let second = waiting_for_tree_d(&cluster, &host, 2).await;
+    let (prover, url) = (host.hanging("tree-d"), cluster.server.url());
+    host.configure(&format!("prover = \"{}\"\nnats.url = \"{url}\"\n[classes.io]\nslots = 2\n", prover.display()));
     let agent = host.agent(cluster.server.url(), "a", PC1);
     cluster.order(first.id, Stage::TreeD, None).await;
     hanging(&host, 1).await;

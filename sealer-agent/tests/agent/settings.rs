@@ -3,10 +3,10 @@
 use std::{fs, time::Duration};
 
 use rustix::process::Signal;
-use streams::{sector::SectorState, stage::Stage};
+use streams::stage::Stage;
 
 use crate::{
-    cluster::{Cluster, at, submitted, wait_for},
+    cluster::{Cluster, wait_for},
     ends::{PC1, hanging, waiting_for_tree_d},
     host_files::{Agent, Host},
 };
@@ -68,9 +68,7 @@ async fn what_can_change_while_it_runs_does_and_the_rest_is_named() {
     let host = Host::with_stores();
     let cluster = Cluster::start(Duration::from_secs(20)).await;
     let first = waiting_for_tree_d(&cluster, &host, 1).await;
-    let mut second = submitted(2, vec![]);
-    second.state = SectorState::PiecesAdded { at: at(first.state.placement().unwrap().store) };
-    cluster.set(&second).await;
+    let second = waiting_for_tree_d(&cluster, &host, 2).await;
     let prover = format!("prover = \"{}\"\n", host.hanging("tree-d").display());
     host.configure(&format!("{prover}[classes.io]\nslots = 1\n"));
     let agent = host.agent(cluster.server.url(), "a", PC1);
