@@ -101,7 +101,7 @@ async fn tell_all(nats: &Nats, agents: &[AgentRecord], duty: Duty) -> (Vec<DutyT
             Err(error) => {
                 let told = of_agent(agent, error);
                 eprint!("{}", told.render());
-                failed.get_or_insert(CliError::new(told.exit, "not every agent does as it was told"));
+                failed.get_or_insert_with(|| CliError::new(told.exit, "not every agent does as it was told"));
             }
         }
     }

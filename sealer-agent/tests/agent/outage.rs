@@ -7,7 +7,7 @@ use std::{
 
 use crate::{adoption::Sealing, cluster::wait_for, ends::hanging};
 
-const ACK_WAIT: Duration = Duration::from_secs(3);
+const ACK_WAIT: Duration = Duration::from_secs(8);
 /// Its grace is 2 s in tests; a child that heeds its signal takes none of it.
 const ENDS_WITHIN: Duration = Duration::from_secs(6);
 
@@ -26,7 +26,7 @@ async fn a_stage_that_ends_while_nats_is_away_is_offered_when_it_is_back() {
     sealing.cluster.server.kill9().await;
     sealing.host.release();
     in_journal(&sealing, 1).await;
-    sealing.cluster.server.restart().await;
+    sealing.server_returns().await;
     let result = sealing.result().await;
     assert_eq!((result.agent.as_str(), result.claim.attempt), ("a", 1));
     sealing.move_on().await;
@@ -43,7 +43,7 @@ async fn told_to_stop_while_nats_is_away_it_ends_in_time_and_its_work_is_done_af
     let told = Instant::now();
     assert!(sealing.stop().success());
     assert!(told.elapsed() < ENDS_WITHIN, "it took {:?} to end", told.elapsed());
-    sealing.cluster.server.restart().await;
+    sealing.server_returns().await;
     sealing.restart();
     hanging(&sealing.host, 2).await;
     sealing.host.release();
@@ -61,7 +61,7 @@ async fn told_to_stop_with_a_result_that_nats_has_not_it_ends_in_time_and_keeps_
     assert!(sealing.stop().success());
     assert!(told.elapsed() < ENDS_WITHIN, "it took {:?} to end", told.elapsed());
     in_journal(&sealing, 1).await;
-    sealing.cluster.server.restart().await;
+    sealing.server_returns().await;
     sealing.restart();
     assert_eq!(sealing.result().await.claim.attempt, 1);
     sealing.move_on().await;
