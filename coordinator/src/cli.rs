@@ -6,7 +6,7 @@ use chain::key::KeyKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use host::{output::Format, telemetry::LogFormat};
 use streams::{
-    id::{AgentId, MinerId, SectorId},
+    id::{AgentId, MinerId, Place, SectorId},
     proof::SealProof,
     stage::Stage,
 };
@@ -64,6 +64,9 @@ pub(crate) enum Command {
     /// Agents of the cluster.
     #[command(subcommand)]
     Agents(Agents),
+    /// The configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Local keys.
     #[command(subcommand)]
     Keys(Keys),
@@ -283,6 +286,46 @@ pub(crate) enum Store {
 pub(crate) enum Agents {
     /// Agents with their slots and their work, one a line.
     List {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Take no new sector there, and nothing that another agent could do; bound work goes on.
+    Cordon(ChosenAgents),
+    /// Cordon, then finish what is bound there or leave it to another agent; list each sector with its deadline.
+    Drain {
+        #[command(flatten)]
+        agents: ChosenAgents,
+        /// After so long nothing more is started, whatever is left.
+        #[arg(long, default_value = "24h", value_name = "TIME", value_parser = humantime::parse_duration)]
+        deadline: Duration,
+        /// Do not wait until they are drained.
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Start nothing more; what runs goes on.
+    Pause(ChosenAgents),
+    /// Take work again.
+    Resume(ChosenAgents),
+}
+
+/// Agents by name, or all of a place.
+#[derive(Debug, Args)]
+pub(crate) struct ChosenAgents {
+    /// Agents, as `agents list` shows them.
+    #[arg(value_name = "AGENT", required_unless_present = "place", conflicts_with = "place")]
+    pub(crate) names: Vec<AgentId>,
+    /// All agents of this place.
+    #[arg(long)]
+    pub(crate) place: Option<Place>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// `coordinator config …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Every setting with its value and who said it: default, file and line, variable.
+    Show {
         #[command(flatten)]
         output: Output,
     },

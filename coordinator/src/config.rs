@@ -239,12 +239,19 @@ impl SectorSection {
 
 /// Reads the configuration of the coordinator in `home`.
 pub(crate) fn read(home: &Path, file: Option<PathBuf>) -> Result<Config, CliError> {
-    let file_required = file.is_some();
-    let file = file.unwrap_or_else(|| home.join(FILE));
-    let config: Config =
-        load(&Sources { file: Some(file), file_required, env_prefix: ENV_PREFIX, overrides: serde_json::Value::Null })?;
+    let config: Config = load(&sources(home, file))?;
     check(&config)?;
     Ok(config.rooted(home))
+}
+
+/// Where the configuration of the coordinator in `home` is said.
+pub(crate) fn sources(home: &Path, file: Option<PathBuf>) -> Sources {
+    Sources {
+        file_required: file.is_some(),
+        file: Some(file.unwrap_or_else(|| home.join(FILE))),
+        env_prefix: ENV_PREFIX,
+        overrides: serde_json::Value::Null,
+    }
 }
 
 fn check(config: &Config) -> Result<(), CliError> {

@@ -67,6 +67,8 @@ pub(crate) enum Reason {
     NoAgent { class: Class, place: Option<Place>, silent_since: Option<Timestamp> },
     /// Every agent of the class has its slots full.
     SlotsBusy { class: Class, place: Option<Place>, slots: u32 },
+    /// Every agent of the class is cordoned, drained or paused.
+    AgentsHeld { class: Class, place: Option<Place>, agents: Vec<String> },
     /// The only agents that could do it left it to others.
     LeftToOthers { class: Class },
     /// A slot is free: it will be taken at once.
@@ -180,6 +182,7 @@ impl Reason {
             Self::NotQueued => "not-queued",
             Self::NoAgent { .. } => "no-agent",
             Self::SlotsBusy { .. } => "slots-busy",
+            Self::AgentsHeld { .. } => "agents-held",
             Self::LeftToOthers { .. } => "left-to-others",
             Self::Queued { .. } => "queued",
             Self::Seed { .. } => "waits-for-seed",

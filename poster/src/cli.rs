@@ -60,6 +60,20 @@ pub(crate) enum Command {
     Deadlines(Asked),
     /// Show a miner's current deadline
     Info(Asked),
+    /// The configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+/// `poster config …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// List every setting with its value and who said it: default, file and line, variable, flag
+    Show {
+        /// Form of the answer
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Format,
+    },
 }
 
 /// What a question is about.
@@ -84,14 +98,19 @@ impl Global {
 
     /// The whole configuration; nothing is opened before it is known to be good.
     pub(crate) fn load(&self) -> Result<Config, CliError> {
-        let config: Config = load(&Sources {
+        let config: Config = load(&self.sources())?;
+        check(&config)?;
+        Ok(config)
+    }
+
+    /// Where it is said.
+    pub(crate) fn sources(&self) -> Sources {
+        Sources {
             file: Some(self.config.clone().unwrap_or_else(|| self.home().join("poster.toml"))),
             file_required: self.config.is_some(),
             env_prefix: "SEALSTREAM_POSTER_",
             overrides: json!({ "nats": { "url": self.nats }, "chain": { "api": self.chain } }),
-        })?;
-        check(&config)?;
-        Ok(config)
+        }
     }
 }
 

@@ -57,5 +57,8 @@ fn run(cli: &cli::Cli) -> Result<(), CliError> {
         cli::Command::Run => runtime.block_on(app::run(config, &cli.global.home())),
         cli::Command::Deadlines(asked) => runtime.block_on(view::deadlines(&config, asked)),
         cli::Command::Info(asked) => runtime.block_on(view::info(&config, asked)),
+        cli::Command::Config(cli::ConfigCommand::Show { output }) => {
+            host::config::show::<config::Config>(&cli.global.sources(), *output)
+        }
     }
 }

@@ -17,6 +17,7 @@ use crate::{
     halt::{BUSY_DELAY, Halt},
     job_dir::{self, AgentDir, Found, JobDir, Left, Order, Ordered},
     journal::Journal,
+    parting,
     process::{self, ProcessId},
     runner::{Claimed, Runner, sector_span},
     running::{Pointer, Running},
@@ -151,7 +152,8 @@ impl Runner {
     async fn adopt_stage(&self, task: Task, claim: ClaimRef, pointer: Pointer, adopted: Adopted, ack_wait: Duration) {
         let began = tokio::time::Instant::now();
         loop {
-            let why = match self.claimed(&task, pointer.subject(), Some(claim), ack_wait).await {
+            let claimed = self.claimed(&task, pointer.subject(), Some(claim), ack_wait);
+            let why = match parting::within(&self.stop, claimed).await.unwrap_or(Err(Halt::Interrupted)) {
                 Ok(Claimed::Work(mine)) => {
                     return Box::pin(self.work(task, pointer, *mine, Some(adopted), ack_wait)).await;
                 }
@@ -173,7 +175,10 @@ impl Runner {
             tokio::select! {
                 () = tokio::time::sleep(BUSY_DELAY) => {}
                 // Its prover works on, for the next run.
-                () = self.stop.cancelled() => return settle(pointer.close(), Fate::Nak(None)).await,
+                () = self.stop.cancelled() => {
+                    parting::within(&self.stop, settle(pointer.close(), Fate::Nak(None))).await;
+                    return;
+                }
             }
         }
     }

@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 use host::{
+    config::Live,
     durable::{self, FileLock},
     exit::{CliError, Exit},
     signal,
@@ -23,6 +24,7 @@ use streams::{
     records::AgentRecord,
     stage::Class,
 };
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -33,9 +35,11 @@ use crate::{
     claim::{Claimant, Claims},
     config::Config,
     courier::Courier,
+    duty::Keeper,
     error,
+    gate::Gate,
     heartbeat::Heartbeat,
-    intake, inventory,
+    inventory,
     job_dir::AgentDir,
     journal::Journal,
     layout_watch,
@@ -44,6 +48,7 @@ use crate::{
     now::now,
     process::ProcessId,
     queue::{self, Queue},
+    reload::{self, Floor},
     runner::Runner,
     running::Running,
     said::Said,
@@ -58,6 +63,8 @@ const HTTP_SILENCE_MAX: Duration = Duration::from_secs(60);
 /// on silence would be one on the whole of it.
 const HTTP_UPLOAD_MAX: Duration = Duration::from_secs(6 * 3600);
 const HTTP_CONNECT_MAX: Duration = Duration::from_secs(10);
+/// Beyond the children's grace: for what a slot has at hand to be put down.
+const PARTING_MAX: Duration = Duration::from_secs(4);
 /// Beyond the children's grace: for results, claims and tasks to be given back.
 const DRAIN_MARGIN: Duration = Duration::from_secs(10);
 
@@ -80,12 +87,18 @@ struct OfRun {
     process: ProcessId,
     run: Uuid,
     stop: CancellationToken,
+    gate: Gate,
+    limits: watch::Receiver<BTreeMap<Class, Duration>>,
 }
 
 /// Runs an agent until it is told to stop.
-pub(crate) async fn run(home: &Path, config: Config) -> Result<(), CliError> {
+pub(crate) async fn run(home: &Path, config: Config, live: Live<Config>) -> Result<(), CliError> {
+    // First of all: until then SIGHUP ends the process.
+    let live = live.listen().context("listen to SIGHUP")?;
     let plan = plan(home, &config)?;
     let Plan { place, agent, .. } = &plan;
+    let gate = Gate::new(plan.slots.clone());
+    Keeper::restore(&plan.dir, &gate).map_err(|e| CliError::from(e.context("read what this agent was told")))?;
     let nats = connect(&config, agent).await?;
     let queue = Queue::open(&nats, &config, plan.slots.keys().copied(), place).await?;
     let mut sweeper = Sweeper::new(home, &plan.stores, queue.ack_wait());
@@ -95,9 +108,10 @@ pub(crate) async fn run(home: &Path, config: Config) -> Result<(), CliError> {
     let stop = tasks.token();
     let process = ProcessId::current().context("read /proc")?;
     let (run, board) = (Uuid::new_v4(), Board::new());
-    let heartbeat = heartbeat(&nats, &config, &plan, &board, &process, run).await?;
-    let runner =
-        Arc::new(runner(&nats, &config, &plan, &queue, OfRun { board, process, run, stop: stop.clone() }).await?);
+    let heartbeat = heartbeat(&nats, &config, &plan, &board, &gate, &process, run).await?;
+    let limits = watch::Sender::new(reload::time_limits(&config));
+    let of_run = OfRun { board, process, run, stop: stop.clone(), gate: gate.clone(), limits: limits.subscribe() };
+    let runner = Arc::new(runner(&nats, &plan, &queue, of_run, tools(&nats, &config, &plan).await?).await?);
     // Before anything is asked for: a task that comes back must find its job running.
     let mut left = adoption::own(&plan.dir, &runner.process, &runner.journal, &runner.running)
         .map_err(|e| CliError::from(e.context("go on with jobs of an earlier run")))?;
@@ -107,15 +121,24 @@ pub(crate) async fn run(home: &Path, config: Config) -> Result<(), CliError> {
     tasks.spawn("leftovers", leftovers::run(sweeper, config.heartbeat, stop.clone()));
     let consumers = plan.slots.keys().flat_map(|class| queue::consumers(*class, place)).collect();
     tasks.spawn("layout watch", layout_watch::run(nats.clone(), consumers, config.heartbeat, stop.clone()));
-    let desk = inventory::Desk { nats, agent: agent.clone(), place: place.clone(), stores: plan.stores.clone() };
+    let keeper = keeper(&plan, &runner);
+    tasks.spawn("duty", keeper.clone().run(stop.clone()));
+    let desk =
+        inventory::Desk { nats, agent: agent.clone(), place: place.clone(), stores: plan.stores.clone(), keeper };
     tasks.spawn("inventory", desk.run(stop.clone()));
-    for sources in queue.into_sources() {
-        for slot in 1..=plan.slots.get(&sources.class).copied().unwrap_or(1) {
-            let name = format!("{} slot {slot}", sources.class);
-            let first = left.iter().position(|job| job.class() == sources.class).map(|at| left.swap_remove(at));
-            tasks.spawn(name, intake::serve(sources.clone(), Arc::clone(&runner), first, stop.clone()));
-        }
+    let mut floor = Floor {
+        tasks: tasks.clone(),
+        sources: queue.into_sources().into_iter().map(|sources| (sources.class, sources)).collect(),
+        runner: Arc::clone(&runner),
+        gate,
+        patience: config.grace + PARTING_MAX,
+        stop: stop.clone(),
+        seats: BTreeMap::new(),
+    };
+    for (class, slots) in &plan.slots {
+        floor.seat(*class, *slots, || left.iter().position(|job| job.class() == *class).map(|at| left.swap_remove(at)));
     }
+    tasks.spawn("configuration", reload::run(live, floor, limits, stop.clone()));
     // More jobs than slots, or of a class that is not served any more: they run already.
     for job in left {
         let (runner, ack_wait) = (Arc::clone(&runner), runner.ack_wait);
@@ -129,11 +152,26 @@ pub(crate) async fn run(home: &Path, config: Config) -> Result<(), CliError> {
     stopped.map_err(|e| CliError::from(anyhow::Error::from(e)))
 }
 
+fn keeper(plan: &Plan, runner: &Runner) -> Keeper {
+    Keeper {
+        dir: plan.dir.clone(),
+        agent: plan.agent.clone(),
+        place: plan.place.clone(),
+        gate: runner.gate.clone(),
+        board: runner.board.clone(),
+        sectors: runner.tools.sectors.clone(),
+        agents: runner.agents.clone(),
+        done: Arc::default(),
+        nudge: Arc::default(),
+    }
+}
+
 async fn heartbeat(
     nats: &Nats,
     config: &Config,
     plan: &Plan,
     board: &Board,
+    gate: &Gate,
     process: &ProcessId,
     run: Uuid,
 ) -> Result<Heartbeat, CliError> {
@@ -148,21 +186,21 @@ async fn heartbeat(
         at: now(),
         classes: Vec::new(),
         jobs: Vec::new(),
+        duty: gate.held(),
     };
     Ok(Heartbeat {
         agents: Bucket::open(nats, BucketName::Agents).await.map_err(error::queue)?,
         stores_bucket: Bucket::open(nats, BucketName::Stores).await.map_err(error::queue)?,
         who,
-        slots: plan.slots.clone(),
+        gate: gate.clone(),
         stores: plan.stores.clone(),
         board: board.clone(),
         every: config.heartbeat,
     })
 }
 
-async fn runner(nats: &Nats, config: &Config, plan: &Plan, queue: &Queue, of_run: OfRun) -> Result<Runner, CliError> {
-    let OfRun { board, process, run, stop } = of_run;
-    let tools = tools(nats, config, plan).await?;
+async fn runner(nats: &Nats, plan: &Plan, queue: &Queue, of_run: OfRun, tools: Tools) -> Result<Runner, CliError> {
+    let OfRun { board, process, run, stop, gate, limits } = of_run;
     let journal = Journal::open(plan.dir.results(), nats.clone(), tools.sectors.clone());
     Ok(Runner {
         claims: Claims::new(queue.claims(), Claimant { agent: plan.agent.clone(), run }),
@@ -173,8 +211,8 @@ async fn runner(nats: &Nats, config: &Config, plan: &Plan, queue: &Queue, of_run
         running: Running::default(),
         dir: plan.dir.clone(),
         process,
-        // Of every class: a job of an earlier run may be of one that is not served any more.
-        limits: Class::ALL.into_iter().map(|class| (class, config.time_limit(class))).collect(),
+        limits,
+        gate,
         said: Said::default(),
         ack_wait: queue.ack_wait(),
         stop,
@@ -219,8 +257,10 @@ fn open_stores(home: &Path, config: &Config, slots: &BTreeMap<Class, u32>) -> Re
         listed
     } else {
         let named = |path: &PathBuf| {
-            let known = listed.iter().find(|entry| entry.path == *path).cloned();
-            known.unwrap_or_else(|| registered::Entry { path: path.clone(), persistent: false })
+            // As `store init` lists them.
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            let known = listed.iter().find(|entry| entry.path == path).cloned();
+            known.unwrap_or(registered::Entry { path, persistent: false })
         };
         config.stores.iter().map(named).collect()
     };

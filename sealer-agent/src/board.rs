@@ -49,6 +49,11 @@ impl Board {
         self.turns.subscribe()
     }
 
+    /// Has the heartbeat say at once what else is new.
+    pub(crate) fn nudge(&self) {
+        self.turned();
+    }
+
     fn turned(&self) {
         self.turns.send_modify(|turns| *turns = turns.wrapping_add(1));
     }

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     blocking::blocking,
     board::Posted,
+    gate::Gate,
     halt::Halt,
     job_dir::{self, Child, JobDir, Left},
     now::now,
@@ -46,6 +47,10 @@ pub(crate) struct AtWork<'a> {
     pub(crate) posted: &'a Posted,
     pub(crate) limit: Duration,
     pub(crate) stop: &'a CancellationToken,
+    /// Told once the prover works.
+    pub(crate) gate: &'a Gate,
+    /// The subject of the task.
+    pub(crate) subject: &'a str,
 }
 
 impl AtWork<'_> {
@@ -104,6 +109,7 @@ impl Prover {
         host::failpoint!("agent.child.started");
         at.dir.note_child(job.pid(), now()).map_err(Halt::disk)?;
         host::failpoint!("agent.child.noted");
+        at.gate.begun(at.subject);
         tracing::debug!(pid = job.pid(), job = %dir.display(), "prover started");
         Ok(job)
     }
@@ -134,6 +140,7 @@ impl Prover {
             && let Some(job) = self.adopt(at, &child)?
         {
             tracing::info!(pid = job.pid(), "the prover of an earlier run works: it is adopted");
+            at.gate.begun(at.subject);
             return Ok(Earlier::Running(Box::new(job)));
         }
         if dir.join(RESULT).is_file() {

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use host::{output::Format, telemetry::LogFormat};
@@ -15,6 +15,9 @@ Examples:
   sealer-agent store init --persistent /mnt/pool
   sealer-agent run --class pc1-cpu --class pc2-gpu
   sealer-agent --class c2-gpu
+  sealer-agent config show
+  sealer-agent config import venus-worker.toml > ~/.sealstream/agent.toml
+  sealer-agent drain --deadline 6h
   sealer-agent jobs";
 
 /// Does one machine's share of the sealing work.
@@ -45,9 +48,38 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Take tasks and work on them until told to stop
     Run(RunArgs),
+    /// Show the configuration, or take over another worker's
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Make and list stores
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Take no new sector here, and nothing that another agent could do; bound work goes on
+    Cordon {
+        #[command(flatten)]
+        agents: AgentArgs,
+    },
+    /// Cordon, then finish what is bound here or leave it to another agent; list each sector with its deadline
+    Drain {
+        #[command(flatten)]
+        agents: AgentArgs,
+        /// After so long nothing more is started, whatever is left
+        #[arg(long, default_value = "24h", value_name = "TIME", value_parser = humantime::parse_duration)]
+        deadline: Duration,
+        /// Do not wait until it is drained
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Start nothing more; what runs goes on
+    Pause {
+        #[command(flatten)]
+        agents: AgentArgs,
+    },
+    /// Take work again
+    Resume {
+        #[command(flatten)]
+        agents: AgentArgs,
+    },
     /// List what the agents of this host are doing
     Jobs {
         #[command(flatten)]
@@ -80,6 +112,32 @@ pub(crate) struct RunArgs {
     /// Let -gpu classes run without a GPU
     #[arg(long)]
     pub(crate) allow_cpu: bool,
+}
+
+/// Which agents of this host.
+#[derive(Debug, Args)]
+pub(crate) struct AgentArgs {
+    /// Agents, running or not [default: all that ever ran from this home]
+    #[arg(value_name = "AGENT")]
+    pub(crate) names: Vec<AgentId>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// List every setting with its value and who said it: default, file and line, variable, flag
+    Show {
+        #[command(flatten)]
+        run: RunArgs,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Make an agent.toml of a venus-worker.toml: each key mapped, or named with what to do instead
+    Import {
+        /// The file of venus-worker or damocles-worker
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]

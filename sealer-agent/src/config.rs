@@ -35,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) keep_free_bytes: u64,
     /// The prover; the one beside this program when absent.
     pub(crate) prover: Option<PathBuf>,
+    /// Filter of the log, as `RUST_LOG`, which wins; live.
+    pub(crate) log: Option<String>,
     /// How often the agent says that it lives.
     #[serde(with = "host::duration")]
     pub(crate) heartbeat: Duration,
@@ -55,6 +57,7 @@ impl Default for Config {
             stores: Vec::new(),
             keep_free_bytes: 64 << 20,
             prover: None,
+            log: None,
             heartbeat: Duration::from_secs(20),
             grace: Duration::from_secs(10),
         }

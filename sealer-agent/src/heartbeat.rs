@@ -1,6 +1,6 @@
 //! What this agent says of itself, and of its stores, every few seconds and whenever a job begins or ends.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use streams::{
     error::QueueError,
@@ -13,8 +13,10 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     blocking::blocking,
     board::Board,
+    gate::Gate,
     halt::Halt,
     now::now,
+    parting,
     store::{StoreError, Stores, space},
 };
 
@@ -28,7 +30,7 @@ pub(crate) struct Heartbeat {
     pub(crate) stores_bucket: Bucket<StoreRecord>,
     /// The agent with neither time nor jobs.
     pub(crate) who: AgentRecord,
-    pub(crate) slots: BTreeMap<Class, u32>,
+    pub(crate) gate: Gate,
     pub(crate) stores: Stores,
     pub(crate) board: Board,
     pub(crate) every: Duration,
@@ -41,7 +43,7 @@ impl Heartbeat {
         let mut failing = false;
         loop {
             turns.mark_unchanged();
-            let beaten = self.beat().await;
+            let Some(beaten) = parting::within(&stop, self.beat()).await else { break };
             if let Err(reason) = &beaten
                 && !failing
             {
@@ -54,9 +56,11 @@ impl Heartbeat {
                 _ = turns.changed() => tokio::time::sleep(APART_MIN).await,
             }
         }
-        if let Err(error) = self.agents.delete(self.who.agent.as_str()).await {
-            // It expires by itself.
-            tracing::warn!("take the heartbeat back: {:#}", anyhow::Error::from(error));
+        // It expires by itself.
+        match parting::within(&stop, self.agents.delete(self.who.agent.as_str())).await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => tracing::warn!("take the heartbeat back: {:#}", anyhow::Error::from(error)),
+            None => tracing::warn!("take the heartbeat back: NATS does not answer"),
         }
         Ok(())
     }
@@ -79,12 +83,12 @@ impl Heartbeat {
     }
 
     fn record(&self) -> AgentRecord {
-        let slots =
-            |(class, slots): (&Class, &u32)| ClassSlots { class: *class, slots: *slots, used: self.board.used(*class) };
+        let slots = |(class, slots): (Class, u32)| ClassSlots { class, slots, used: self.board.used(class) };
         AgentRecord {
             at: now(),
-            classes: self.slots.iter().map(slots).collect(),
+            classes: self.gate.slots().into_iter().map(slots).collect(),
             jobs: self.board.jobs(),
+            duty: self.gate.held(),
             ..self.who.clone()
         }
     }

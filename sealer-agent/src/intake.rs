@@ -3,6 +3,7 @@
 //! Each slot is a loop of its own that never has more than one task. A slot of a class with both kinds of work asks for
 //! the bound kind and for placements at once, prefers the bound, and gives a surplus answer back the moment it comes.
 //! An open request is never dropped while the agent runs: its answer would be lost with it until `ack_wait` is over.
+//! What a slot may ask for at all is the [gate](crate::gate)'s to say; what comes and may not begin any more goes back.
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -14,6 +15,8 @@ use streams::{
     stage::Class,
 };
 use tokio_util::sync::CancellationToken;
+
+use crate::{gate::Seat, parting};
 
 /// How long one request for work stays open at the server.
 const PULL_WAIT: Duration = Duration::from_secs(30);
@@ -27,7 +30,15 @@ type Asking = Pin<Box<dyn Future<Output = Answer> + Send>>;
 #[derive(Debug, Clone)]
 pub(crate) struct Sources {
     pub(crate) class: Class,
-    pub(crate) pullers: Vec<Puller>,
+    pub(crate) pullers: Vec<Consumer>,
+}
+
+/// One of them.
+#[derive(Debug, Clone)]
+pub(crate) struct Consumer {
+    pub(crate) puller: Puller,
+    /// Whether its work is bound to this place.
+    pub(crate) bound: bool,
 }
 
 /// Brings one task from its delivery to its acknowledgement.
@@ -42,32 +53,39 @@ pub(crate) trait Run: Send + Sync {
     fn go_on(&self, left: Self::Left) -> impl Future<Output = ()> + Send;
 }
 
-/// Serves one slot until told to stop; a job of an earlier run that takes it comes first.
+/// Serves one slot until told to stop; a job of an earlier run that takes it comes first. What is at hand then has
+/// `patience` to come to its end.
 pub(crate) async fn serve<R: Run>(
     sources: Sources,
+    seat: Seat,
     runner: Arc<R>,
     first_job: Option<R::Left>,
     stop: CancellationToken,
+    patience: Duration,
 ) -> anyhow::Result<()> {
     if let Some(job) = first_job {
-        runner.go_on(job).await;
+        to_its_end(runner.go_on(job), &stop, patience).await;
     }
     let mut requests: Vec<Request> = sources.pullers.into_iter().map(Request::new).collect();
+    let mut turns = seat.turns();
     let mut failures = 0;
     while !stop.is_cancelled() {
+        turns.mark_unchanged();
         let answer = tokio::select! {
-            answer = first(&mut requests) => answer,
+            answer = first(&mut requests, &seat) => answer,
+            // What may be asked for is another question now. Without an answer that is dropped: requests stay open.
+            _ = turns.changed() => continue,
             () = stop.cancelled() => break,
         };
         match answer {
-            Ok((delivery, ack_wait)) => {
+            Ok(Came { delivery, bound, .. }) if !seat.may_ask(bound) => nak(delivery).await,
+            Ok(Came { delivery, ack_wait, .. }) => {
                 failures = 0;
                 let work = runner.run(sources.class, delivery, ack_wait);
-                tokio::pin!(work);
                 tokio::select! {
                     // In one order, so that one seed of the simulator is one run.
                     biased;
-                    () = &mut work => {}
+                    () = to_its_end(work, &stop, patience) => {}
                     never = give_back(&mut requests) => match never {},
                 }
             }
@@ -87,15 +105,33 @@ pub(crate) async fn serve<R: Run>(
     Ok(())
 }
 
+/// Work to its end; once the agent is told to stop, for so long at most. Its directory stays, for whoever takes it over.
+async fn to_its_end(work: impl Future<Output = ()>, stop: &CancellationToken, patience: Duration) {
+    tokio::select! {
+        biased;
+        () = work => {}
+        () = parting::after(stop, patience) => tracing::warn!("left as it is: whoever takes the job over goes on"),
+    }
+}
+
+/// A message that came.
+struct Came {
+    delivery: Delivery,
+    ack_wait: Duration,
+    bound: bool,
+}
+
 /// A standing request for one message of one consumer.
 struct Request {
     puller: Puller,
+    bound: bool,
     asking: Option<Asking>,
 }
 
 impl Request {
-    const fn new(puller: Puller) -> Self {
-        Self { puller, asking: None }
+    fn new(consumer: Consumer) -> Self {
+        let Consumer { puller, bound } = consumer;
+        Self { puller, bound, asking: None }
     }
 
     fn asking(&mut self) -> &mut Asking {
@@ -106,14 +142,19 @@ impl Request {
     }
 }
 
-/// The first message that comes, by preference when several are there.
-async fn first(requests: &mut [Request]) -> Result<(Delivery, Duration), QueueError> {
+/// The first message that comes, by preference when several are there. A request that is open is never dropped; a new
+/// one is made only for what this slot may ask for.
+async fn first(requests: &mut [Request], seat: &Seat) -> Result<Came, QueueError> {
     std::future::poll_fn(|context| {
         for request in requests.iter_mut() {
-            while let std::task::Poll::Ready(answer) = request.asking().as_mut().poll(context) {
+            while request.asking.is_some() || seat.may_ask(request.bound) {
+                let std::task::Poll::Ready(answer) = request.asking().as_mut().poll(context) else { break };
                 request.asking = None;
                 match answer {
-                    Ok(Some(delivery)) => return std::task::Poll::Ready(Ok((delivery, request.puller.ack_wait()))),
+                    Ok(Some(delivery)) => {
+                        let (ack_wait, bound) = (request.puller.ack_wait(), request.bound);
+                        return std::task::Poll::Ready(Ok(Came { delivery, ack_wait, bound }));
+                    }
                     // Nothing within the wait: ask again.
                     Ok(None) => {}
                     Err(error) => return std::task::Poll::Ready(Err(error)),
@@ -136,15 +177,15 @@ async fn give_back(requests: &mut [Request]) -> std::convert::Infallible {
             *open.swap_remove(which) = None;
         }
         if let Ok(Some(delivery)) = answer {
-            tracing::debug!(subject = delivery.subject(), "surplus: back to the queue");
-            if let Err(error) = delivery.nak(None).await {
-                tracing::warn!(
-                    subject = delivery.subject(),
-                    "give a surplus task back: {:#}",
-                    anyhow::Error::from(error)
-                );
-            }
+            nak(delivery).await;
         }
     }
     std::future::pending().await
+}
+
+async fn nak(delivery: Delivery) {
+    tracing::debug!(subject = delivery.subject(), "surplus: back to the queue");
+    if let Err(error) = delivery.nak(None).await {
+        tracing::warn!(subject = delivery.subject(), "give a surplus task back: {:#}", anyhow::Error::from(error));
+    }
 }

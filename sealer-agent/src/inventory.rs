@@ -1,10 +1,12 @@
-//! Answers what this agent's stores hold: what a lost queue is rebuilt from.
+//! Answers what this agent is asked on `ctl.agent.<agent>.<verb>`: what its stores hold, which a lost queue is rebuilt
+//! from, and what it is told about taking work.
 
 use std::time::Duration;
 
 use streams::{
     call::Call,
     control::AgentRequest as _,
+    duty::DutyRequest,
     error::QueueError,
     id::{AgentId, Place},
     inventory::{Inventory, InventoryRequest},
@@ -12,7 +14,10 @@ use streams::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::store::{Stores, holdings};
+use crate::{
+    duty::Keeper,
+    store::{Stores, holdings},
+};
 
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 
@@ -23,6 +28,7 @@ pub(crate) struct Desk {
     pub(crate) agent: AgentId,
     pub(crate) place: Place,
     pub(crate) stores: Stores,
+    pub(crate) keeper: Keeper,
 }
 
 impl Desk {
@@ -54,6 +60,9 @@ impl Desk {
     }
 
     async fn answer(&self, call: Call) -> Result<(), QueueError> {
+        if call.verb() == DutyRequest::VERB {
+            return self.answer_duty(call).await;
+        }
         if call.verb() != InventoryRequest::VERB {
             let message = format!("an agent does not answer \"{}\"", call.verb());
             return call.refuse(&message, None).await;
@@ -70,6 +79,17 @@ impl Desk {
                 call.answer(&Inventory { agent, holdings, high_water, unreadable, next }).await
             }
             Err(error) => call.refuse(&format!("read the stores: {error}"), None).await,
+        }
+    }
+
+    async fn answer_duty(&self, call: Call) -> Result<(), QueueError> {
+        let request: DutyRequest = match call.decode() {
+            Ok(request) => request,
+            Err(error) => return call.refuse(&format!("{:#}", anyhow::Error::from(error)), None).await,
+        };
+        match self.keeper.command(request).await {
+            Ok(taken) => call.answer(&taken).await,
+            Err((message, hint)) => call.refuse(&message, hint.as_deref()).await,
         }
     }
 }

@@ -41,6 +41,8 @@ const LOCK: &str = "lock";
 const OWNER: &str = "owner.json";
 const ORDER: &str = "order.json";
 const CHILD: &str = "child.json";
+const DUTY: &str = "duty.json";
+const DUTY_DONE: &str = "duty-done.json";
 
 /// Whose a job directory is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +100,16 @@ impl AgentDir {
     /// Held while the agent runs.
     pub(crate) fn lock(&self) -> PathBuf {
         self.root.join("lock")
+    }
+
+    /// What a person said about taking work.
+    pub(crate) fn duty(&self) -> PathBuf {
+        self.root.join(DUTY)
+    }
+
+    /// What of that holds.
+    pub(crate) fn duty_done(&self) -> PathBuf {
+        self.root.join(DUTY_DONE)
     }
 
     /// Results that are not stored yet.

@@ -22,7 +22,11 @@ pub(crate) async fn run(
             () = stop.cancelled() => return Ok(()),
             () = tokio::time::sleep(pause) => {}
         }
-        match look(&nats, &sources).await {
+        let looked = tokio::select! {
+            looked = look(&nats, &sources) => looked,
+            () = stop.cancelled() => return Ok(()),
+        };
+        match looked {
             Ok(()) if missing => {
                 tracing::info!("the queue is laid out again: this agent goes on");
                 missing = false;

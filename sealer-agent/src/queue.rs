@@ -15,7 +15,11 @@ use streams::{
     subject::Whither,
 };
 
-use crate::{config::Config, error, intake::Sources};
+use crate::{
+    config::Config,
+    error,
+    intake::{Consumer, Sources},
+};
 
 /// How often it is looked whether the queue is laid out.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -65,7 +69,8 @@ impl Queue {
         for class in classes {
             let mut pullers = Vec::new();
             for source in consumers(class, place) {
-                pullers.push(open_consumer(nats, &source).await?);
+                let bound = matches!(source.whither, Whither::At(_));
+                pullers.push(Consumer { puller: open_consumer(nats, &source).await?, bound });
             }
             sources.push(Sources { class, pullers });
         }
@@ -79,7 +84,7 @@ impl Queue {
     /// How long a task, and a claim, may be silent: the same for every consumer, as the coordinator chose it.
     pub(crate) fn ack_wait(&self) -> Duration {
         let mut pullers = self.sources.iter().flat_map(|sources| &sources.pullers);
-        pullers.next().map_or(Duration::from_millis(CLAIM_STALE_MS), Puller::ack_wait)
+        pullers.next().map_or(Duration::from_millis(CLAIM_STALE_MS), |consumer| consumer.puller.ack_wait())
     }
 
     /// By class.

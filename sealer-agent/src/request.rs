@@ -77,6 +77,7 @@ pub(crate) fn elsewhere<'a>(
     let can = |other: &AgentRecord| {
         other.agent != *me
             && (!stage.is_bound() || other.place == *here)
+            && other.duty.takes(stage.is_bound())
             && other.classes.iter().any(|slots| slots.class == stage.class())
     };
     let code = error.code.as_str();

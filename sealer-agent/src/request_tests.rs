@@ -218,6 +218,7 @@ fn what_failed_for_this_machine_s_sake_is_left_to_another_for_a_while() {
         at: Timestamp(1),
         classes: vec![streams::records::ClassSlots { class, slots: 1, used: 0 }],
         jobs: vec![],
+        duty: streams::duty::Duty::Serving,
     };
     let error = |name: &str, stage, code: &str| StageError {
         at: Timestamp(1_000),

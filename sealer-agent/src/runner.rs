@@ -20,6 +20,7 @@ use streams::{
     records::{AgentRecord, JobNow},
     stage::Class,
 };
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -29,6 +30,7 @@ use crate::{
     board::Board,
     child::AtWork,
     claim::{Claims, LetGo},
+    gate::Gate,
     halt::{BUSY_DELAY, Halt},
     intake::Run,
     job_dir::{self, AgentDir, JobDir, Left, Order, Ordered, Owner},
@@ -36,6 +38,7 @@ use crate::{
     keep_alive,
     now::now,
     offered::Offered,
+    parting,
     process::ProcessId,
     running::{Pointer, Running},
     said::Said,
@@ -65,7 +68,8 @@ pub(crate) struct Runner {
     pub(crate) dir: AgentDir,
     pub(crate) process: ProcessId,
     /// How long one prover may run, by class.
-    pub(crate) limits: BTreeMap<Class, Duration>,
+    pub(crate) limits: watch::Receiver<BTreeMap<Class, Duration>>,
+    pub(crate) gate: Gate,
     pub(crate) said: Said,
     /// For a job whose task has not come.
     pub(crate) ack_wait: Duration,
@@ -82,6 +86,9 @@ impl Run for Runner {
                 tracing::error!(subject = delivery.subject(), "a task that cannot be read is removed: {reason}");
                 return settle(Some(Arc::new(delivery)), Fate::Term(&reason)).await;
             }
+        };
+        let Some(_pass) = self.gate.enter(delivery.subject()) else {
+            return settle(Some(Arc::new(delivery)), Fate::Nak(None)).await;
         };
         let Some(pointer) = self.running.begin(delivery) else { return };
         match work {
@@ -102,7 +109,9 @@ impl Runner {
             // A job that a killed agent of this host left comes before a new one.
             let left = self.left_for(pointer.subject()).await;
             let begun = left.as_ref().and_then(Adopted::claim);
-            match self.claimed(&task, pointer.subject(), begun, ack_wait).await {
+            let claimed = self.claimed(&task, pointer.subject(), begun, ack_wait);
+            let claimed = parting::within(&self.stop, claimed).await.unwrap_or(Err(Halt::Interrupted));
+            match claimed {
                 Ok(Claimed::Work(mine)) => Box::pin(self.work(task, pointer, *mine, left, ack_wait)).await,
                 Ok(Claimed::NoRecord) => {
                     tracing::warn!("the sector has no record: the task is dropped");
@@ -158,12 +167,12 @@ impl Runner {
             Err(halt) => {
                 put_down(dir, &order);
                 // First the claim: whoever gets the task next must find it free.
-                tenure.let_go(LetGo::Untried).await;
+                parting::within(&self.stop, tenure.let_go(LetGo::Untried)).await;
                 return self.send_back(pointer, halt).await;
             }
         };
         if tenure.is_lost()
-            && let Err(error) = tenure.beat().await
+            && let Some(Err(error)) = parting::within(&self.stop, tenure.beat()).await
         {
             tracing::warn!("take the claim again: {:#}", anyhow::Error::from(error));
         }
@@ -177,8 +186,8 @@ impl Runner {
         let result = AnyResult::Task(Box::new(result));
         let stored = self.offer(dir, result, failed, &mut pointer, Some(&mut tenure), ack_wait).await;
         // First the task: a next try of this stage has the same subject, and is refused while this one is open.
-        if finish(&self.offered, pointer, stored).await {
-            tenure.let_go(LetGo::WithResult).await;
+        if parting::within(&self.stop, finish(&self.offered, pointer, stored)).await == Some(true) {
+            parting::within(&self.stop, tenure.let_go(LetGo::WithResult)).await;
         }
     }
 
@@ -221,8 +230,9 @@ impl Runner {
     ) -> Result<T, Halt> {
         let (what, attempt, phase) = (order.shown(), order.attempt(), "starts".to_owned());
         let posted = self.board.begin(dir.id(), JobNow { what, attempt, started_at, phase, permille: None });
-        let limit = self.limits.get(&order.class).copied().unwrap_or(Duration::from_secs(3600));
-        work(AtWork { dir, posted: &posted, limit, stop: &self.stop }).await
+        let limit = self.limits.borrow().get(&order.class).copied().unwrap_or(Duration::from_secs(3600));
+        let (gate, subject) = (&self.gate, order.subject.as_str());
+        work(AtWork { dir, posted: &posted, limit, stop: &self.stop, gate, subject }).await
     }
 
     /// Gives a task back that was not done, by nobody's failure. The reason is said once, not with each return.
@@ -244,7 +254,7 @@ impl Runner {
                 Some(BUSY_DELAY)
             }
         };
-        settle(pointer.close(), Fate::Nak(delay)).await;
+        parting::within(&self.stop, settle(pointer.close(), Fate::Nak(delay))).await;
     }
 }
 

@@ -4,7 +4,6 @@
 
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
     convert::Infallible,
     path::PathBuf,
     sync::{
@@ -23,10 +22,11 @@ use streams::{
     kv::{Bucket, BucketName},
     message::{ClaimRef, Facts, Failure, Outcome, PostOutcome, PostResult, PostTask, Task, TaskResult},
     nats::Nats,
-    pull::{Delivery, Puller},
+    pull::Delivery,
     records::{AgentRecord, SectorLock},
     sector::{SectorRecord, SectorState},
     stage::{Class, Stage},
+    subject::Whither,
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -35,9 +35,10 @@ use crate::{
     board::Board,
     claim::{Claimant, Claims, LetGo},
     courier::Courier,
+    gate::{Gate, Seat},
     halt::{BUSY_DELAY, Halt},
     heartbeat::Heartbeat,
-    intake::{self, Run, Sources},
+    intake::{self, Consumer, Run, Sources},
     journal::{AnyResult, Delivered, Journal},
     keep_alive, layout_watch,
     now::now,
@@ -56,6 +57,8 @@ use crate::{
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// How often it looks whether the queue is laid out.
 const LAYOUT_LOOK: Duration = Duration::from_secs(30);
+/// How long work at hand may go on after the order to stop.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// For an agent that serves nothing.
 const ACK_WAIT: Duration = Duration::from_secs(60);
 
@@ -147,11 +150,16 @@ pub async fn start(simulated: Simulated, tasks: &Tasks) -> anyhow::Result<()> {
     for (class, slots) in &classes {
         let mut pullers = Vec::new();
         for source in queue::consumers(*class, &place) {
-            pullers.push(queue::open_consumer(&nats, &source).await?);
+            let bound = matches!(source.whither, Whither::At(_));
+            pullers.push(Consumer { puller: queue::open_consumer(&nats, &source).await?, bound });
         }
         sources.push((Sources { class: *class, pullers }, *slots));
     }
-    let ack_wait = sources.iter().flat_map(|(sources, _)| &sources.pullers).next().map_or(ACK_WAIT, Puller::ack_wait);
+    let ack_wait = sources
+        .iter()
+        .flat_map(|(sources, _)| &sources.pullers)
+        .next()
+        .map_or(ACK_WAIT, |consumer| consumer.puller.ack_wait());
     host::durable::create_dir_all(&home)?;
     let sectors: Bucket<SectorRecord> = Bucket::open(&nats, BucketName::Sectors).await?;
     let me = Claimant { agent: agent.clone(), run };
@@ -181,19 +189,22 @@ pub async fn start(simulated: Simulated, tasks: &Tasks) -> anyhow::Result<()> {
         said: Said::default(),
     };
     let consumers = classes.iter().flat_map(|(class, _)| queue::consumers(*class, &place)).collect();
-    tasks.spawn("heartbeat", heartbeat(&runner, classes.into_iter().collect()).await?.run(stop.clone()));
+    let gate = Gate::new(classes.iter().copied().collect());
+    tasks.spawn("heartbeat", heartbeat(&runner, gate.clone()).await?.run(stop.clone()));
     tasks.spawn("courier", courier.run(stop.clone()));
     tasks.spawn("layout watch", layout_watch::run(nats, consumers, LAYOUT_LOOK, stop.clone()));
     for (sources, slots) in sources {
         for slot in 1..=slots {
             let name = format!("{} slot {slot}", sources.class);
-            tasks.spawn(name, intake::serve(sources.clone(), Arc::clone(&runner), None, stop.clone()));
+            let seat = Seat { gate: gate.clone(), class: sources.class, slot };
+            let (runner, stop) = (Arc::clone(&runner), stop.clone());
+            tasks.spawn(name, intake::serve(sources.clone(), seat, runner, None, stop, PATIENCE));
         }
     }
     Ok(())
 }
 
-async fn heartbeat(runner: &Agent, slots: BTreeMap<Class, u32>) -> anyhow::Result<Heartbeat> {
+async fn heartbeat(runner: &Agent, gate: Gate) -> anyhow::Result<Heartbeat> {
     let who = AgentRecord {
         agent: runner.agent.clone(),
         place: runner.place.clone(),
@@ -205,12 +216,13 @@ async fn heartbeat(runner: &Agent, slots: BTreeMap<Class, u32>) -> anyhow::Resul
         at: now(),
         classes: Vec::new(),
         jobs: Vec::new(),
+        duty: gate.held(),
     };
     Ok(Heartbeat {
         agents: runner.agents.clone(),
         stores_bucket: Bucket::open(&runner.nats, BucketName::Stores).await?,
         who,
-        slots,
+        gate,
         stores: Stores::default(),
         board: Board::new(),
         every: HEARTBEAT,

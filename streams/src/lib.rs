@@ -15,6 +15,7 @@ pub mod artifact;
 pub mod call;
 pub mod control;
 mod delivery;
+pub mod duty;
 pub mod error;
 pub mod id;
 pub mod inventory;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    duty::Duty,
     id::{AgentId, Epoch, Incarnation, MinerId, Place, SectorId, SectorNumber, StoreId, Timestamp},
     message::Text,
     proof::{Bytes32, ProofBytes},
@@ -76,6 +77,9 @@ pub struct AgentRecord {
     pub classes: Vec<ClassSlots>,
     /// Work at hand.
     pub jobs: Vec<JobNow>,
+    /// What it does about work.
+    #[serde(default, skip_serializing_if = "Duty::is_serving")]
+    pub duty: Duty,
 }
 
 impl Text for AgentRecord {

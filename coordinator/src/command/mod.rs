@@ -2,6 +2,7 @@
 
 mod ask;
 pub(crate) mod backup;
+mod fleet;
 mod init;
 mod keys;
 mod listings;
@@ -15,11 +16,11 @@ mod why;
 use std::path::{Path, PathBuf};
 
 use host::{exit::CliError, telemetry::LogFormat};
-use streams::{control::CreateMinerRequest, id::StoreId, nats::Nats};
+use streams::{control::CreateMinerRequest, duty::Duty, id::StoreId, nats::Nats};
 
 use crate::{
     app,
-    cli::{Cli, Command, Miner, Sectors, Store},
+    cli::{Agents, ChosenAgents, Cli, Command, ConfigCommand, Miner, Sectors, Store},
     config, dev,
 };
 
@@ -66,8 +67,11 @@ pub(crate) async fn run(cli: Cli) -> Result<(), CliError> {
             why::tell(&app::connect(&config, CLI_NAME).await?, &config, sector, output.output).await
         }
         Command::Store(command) => store_command(&connect(&home, cli.config).await?, command).await,
-        Command::Agents(crate::cli::Agents::List { output }) => {
-            listings::agents(&connect(&home, cli.config).await?, output.output).await
+        Command::Agents(command) => agents_command(&config::read(&home, cli.config)?, command).await,
+        Command::Config(ConfigCommand::Show { output }) => {
+            // What cannot work is refused here as at the start.
+            config::read(&home, cli.config.clone())?;
+            host::config::show::<config::Config>(&config::sources(&home, cli.config), output.output)
         }
         Command::Keys(crate::cli::Keys::Generate { name, kind, output }) => {
             keys::generate(&home, &name, kind, output.output)
@@ -99,6 +103,23 @@ async fn store_command(nats: &Nats, command: Store) -> Result<(), CliError> {
         Store::List { output } => store::list(nats, output.output).await,
         Store::Lost { store, because } => store::lost(nats, StoreId(store), because).await,
         Store::Found { store } => store::found(nats, StoreId(store)).await,
+    }
+}
+
+async fn agents_command(config: &config::Config, command: Agents) -> Result<(), CliError> {
+    let nats = app::connect(config, CLI_NAME).await?;
+    let tell = async |ChosenAgents { names, place, output }: ChosenAgents, duty| {
+        fleet::tell(&nats, &fleet::Chosen { names, place }, duty, output.output).await
+    };
+    match command {
+        Agents::List { output } => listings::agents(&nats, output.output).await,
+        Agents::Cordon(agents) => tell(agents, Duty::Cordoned).await,
+        Agents::Pause(agents) => tell(agents, Duty::Paused).await,
+        Agents::Resume(agents) => tell(agents, Duty::Serving).await,
+        Agents::Drain { agents: ChosenAgents { names, place, output }, deadline, no_wait } => {
+            let chosen = fleet::Chosen { names, place };
+            fleet::drain(&nats, &chosen, deadline, !no_wait, &config.policy, output.output).await
+        }
     }
 }
 

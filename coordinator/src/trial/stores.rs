@@ -140,6 +140,7 @@ impl Stores {
                 at: Timestamp(0),
                 classes: Vec::new(),
                 jobs: Vec::new(),
+                duty: streams::duty::Duty::Serving,
             };
             // The bucket may be gone, and come back.
             if let Ok(bucket) = Bucket::<AgentRecord>::open(&nats, BucketName::Agents).await {

@@ -5,16 +5,18 @@ use host::{
     output::{Column, Listing},
 };
 use streams::{
+    duty::Duty,
     id::Timestamp,
     records::{AgentRecord, ClassSlots, JobNow, JobSubject},
 };
 
-use super::span;
+use super::{clock_time, span};
 
 pub(crate) fn list(agents: &[AgentRecord], now: Timestamp) -> Result<Listing, CliError> {
     let mut listing = Listing::new([
         Column::new("AGENT"),
         Column::new("PLACE"),
+        Column::new("DUTY"),
         Column::new("CLASSES (USED/SLOTS)"),
         Column::new("WORK"),
         Column::new("LAST BEAT").right(),
@@ -28,6 +30,7 @@ pub(crate) fn list(agents: &[AgentRecord], now: Timestamp) -> Result<Listing, Cl
         let cells = [
             agent.agent.to_string(),
             agent.place.to_string(),
+            duty(agent.duty),
             agent.classes.iter().map(slots).collect::<Vec<_>>().join(", "),
             agent.jobs.iter().map(|job| work(job, now)).collect::<Vec<_>>().join("; "),
             span(now.ms_since(agent.at)),
@@ -39,6 +42,15 @@ pub(crate) fn list(agents: &[AgentRecord], now: Timestamp) -> Result<Listing, Cl
         listing.row(cells, agent)?;
     }
     Ok(listing)
+}
+
+/// `draining until 2026-11-23 01:25:50`.
+fn duty(duty: Duty) -> String {
+    match duty {
+        Duty::Draining { until } => format!("draining until {}", clock_time(until)),
+        Duty::Drained { at } => format!("drained {}", clock_time(at)),
+        Duty::Serving | Duty::Cordoned | Duty::Paused => duty.name().to_owned(),
+    }
 }
 
 /// `pc1 f01000/1 (layer 1 of 2, 45%, 12s)`.

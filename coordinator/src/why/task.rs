@@ -48,6 +48,12 @@ fn of_agents(facts: &Facts<'_>, stage: Stage, place: Option<Place>) -> Reason {
         let at_place = facts.stores.iter().filter(|store| place.as_ref() == Some(&store.place));
         return Reason::NoAgent { class, silent_since: at_place.map(|store| store.at).max(), place };
     }
+    let (able, held): (Vec<&AgentRecord>, Vec<&AgentRecord>) =
+        able.into_iter().partition(|agent| agent.duty.takes(place.is_some()));
+    if able.is_empty() {
+        let agents = held.iter().map(|agent| format!("{} ({})", agent.agent, agent.duty.name())).collect();
+        return Reason::AgentsHeld { class, place, agents };
+    }
     let willing: Vec<&&AgentRecord> = able.iter().filter(|a| !facts.record.shuns(stage, &a.agent)).collect();
     if willing.is_empty() {
         return Reason::LeftToOthers { class };

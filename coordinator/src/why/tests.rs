@@ -1,6 +1,7 @@
 //! One line for each reason: what is known, and what a person is told.
 
 use streams::{
+    duty::Duty,
     id::Timestamp,
     proof::ProofBytes,
     records::{AgentRecord, ChainHead, ClassSlots, Fate, JobNow, JobSubject, OutboxEntry, StoreRecord},
@@ -66,6 +67,7 @@ fn an_agent(class: Class, used: u32, jobs: Vec<JobNow>) -> AgentRecord {
         at: NOW,
         classes: vec![ClassSlots { class, slots: 2, used }],
         jobs,
+        duty: Duty::Serving,
     }
 }
 
@@ -118,6 +120,13 @@ fn why_a_task_does_not_run() {
     told(&world, &sector, "slots-busy", "pc2: all 2 slots of class pc2-gpu at place host-1 are busy");
     world.agents = vec![an_agent(Class::Pc2Gpu, 1, Vec::new())];
     told(&world, &sector, "queued", "pc2: queued; a slot of class pc2-gpu at place host-1 is free");
+    let held = |duty| vec![AgentRecord { duty, ..an_agent(Class::Pc2Gpu, 0, Vec::new()) }];
+    world.agents = held(Duty::Cordoned);
+    told(&world, &sector, "queued", "pc2: queued; a slot of class pc2-gpu at place host-1 is free");
+    world.agents = held(Duty::Paused);
+    let words = "pc2: every agent of class pc2-gpu at place host-1 was told to take no such work: agent-1 (paused); \
+                 `coordinator agents resume` ends that";
+    told(&world, &sector, "agents-held", words);
     let job = JobNow {
         what: JobSubject::Sector { sector: sector.id, stage: Stage::Pc2 },
         attempt: 2,

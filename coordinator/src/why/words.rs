@@ -21,6 +21,11 @@ pub(super) fn of(reason: &Reason, facts: &Facts<'_>) -> String {
         Reason::SlotsBusy { class, place, slots } => {
             format!("all {slots} slots of class {class}{} are busy", at(place.as_ref()))
         }
+        Reason::AgentsHeld { class, place, agents } => format!(
+            "every agent of class {class}{} was told to take no such work: {}; `coordinator agents resume` ends that",
+            at(place.as_ref()),
+            agents.join(", ")
+        ),
         Reason::LeftToOthers { class } => {
             format!("the only agent of class {class} failed at it and asked for another to try")
         }

@@ -6,11 +6,12 @@
 //! * **telling**: [`key`] signs, [`sender`] journals and pushes;
 //! * **watching**: [`follower`] writes the head and the deadlines into bucket `CHAIN`; [`fork`] notices that the chain
 //!   is another one than before;
-//! * **rules**: [`policy`], what no node tells.
+//! * **rules**: [`policy`], what no node tells; [`due`], by when a sector's next message must be there.
 
 pub mod address;
 pub mod api;
 pub mod cids;
+pub mod due;
 pub mod error;
 pub mod follower;
 pub mod fork;

@@ -232,6 +232,15 @@ fn pretty(value: &Value) -> String {
     format!("{value:#}\n")
 }
 
+/// Prints a text as it is: a file, or what has no other form.
+///
+/// # Errors
+///
+/// Stdout cannot be written.
+pub fn text(text: &str) -> Result<(), CliError> {
+    print(text)
+}
+
 fn print(text: &str) -> Result<(), CliError> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {

@@ -7,6 +7,7 @@ use std::{
     env,
     io::{IsTerminal as _, stderr},
     panic,
+    sync::OnceLock,
 };
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,11 @@ use crate::{
 };
 
 const FILTER_VARIABLE: &str = "RUST_LOG";
+
+/// Changes the filter of this process's log. One, as the log is one.
+static FILTER: OnceLock<SetFilter> = OnceLock::new();
+
+type SetFilter = Box<dyn Fn(EnvFilter) -> Result<(), tracing_subscriber::reload::Error> + Send + Sync>;
 
 /// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -45,16 +51,45 @@ impl Default for LogFormat {
 pub fn init(format: LogFormat, unsaid: &str) -> Result<(), CliError> {
     let filter = filter(env::var(FILTER_VARIABLE).ok().as_deref(), unsaid)?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
-    let started = match format {
-        LogFormat::Text => lines.with_ansi(is_colourful()).finish().try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).finish().try_init(),
+    let (started, set): (_, SetFilter) = match format {
+        LogFormat::Text => {
+            let lines = lines.with_ansi(is_colourful()).with_filter_reloading();
+            let handle = lines.reload_handle();
+            (lines.finish().try_init(), Box::new(move |filter| handle.reload(filter)))
+        }
+        LogFormat::Json => {
+            let lines = lines.json().flatten_event(true).with_filter_reloading();
+            let handle = lines.reload_handle();
+            (lines.finish().try_init(), Box::new(move |filter| handle.reload(filter)))
+        }
     };
     started.map_err(|error| CliError::new(Exit::Failure, "start logging").because(error))?;
+    // Logging was just started, and starts once.
+    let _set = FILTER.set(set);
     panic::set_hook(Box::new(|panic| {
         let at = panic.location().map(ToString::to_string);
         tracing::error!(at, "panicked: {}", words_of(panic.payload()));
     }));
     Ok(())
+}
+
+/// Logs by another filter from now on, and says whether it does: `RUST_LOG` wins while it is set.
+///
+/// # Errors
+///
+/// The filter makes no sense, or logging was not started.
+pub fn set_filter(spec: &str) -> Result<bool, CliError> {
+    let filter = EnvFilter::try_new(spec).map_err(|error| {
+        CliError::new(Exit::Config, format!("log = {spec:?}"))
+            .because(error)
+            .hint("write a level, or levels by module: log = \"info,sealer_agent=debug\"")
+    })?;
+    if env::var(FILTER_VARIABLE).is_ok_and(|said| !said.is_empty()) {
+        return Ok(false);
+    }
+    let set = FILTER.get().ok_or_else(|| CliError::new(Exit::Failure, "logging was not started"))?;
+    set(filter).map_err(|error| CliError::new(Exit::Failure, "change the log's filter").because(error))?;
+    Ok(true)
 }
 
 fn filter(spec: Option<&str>, unsaid: &str) -> Result<EnvFilter, CliError> {

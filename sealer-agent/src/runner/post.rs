@@ -17,6 +17,7 @@ use crate::{
     journal::AnyResult,
     keep_alive,
     now::now,
+    parting,
     running::Pointer,
     settle::{Fate, finish, settle},
     stage,
@@ -82,6 +83,6 @@ impl Runner {
         let result = PostResult { miner, open, partition, attempt, agent, place, started_at, ended_at, outcome };
         let result = AnyResult::Post(Box::new(result));
         let stored = self.offer(dir, result, failed, &mut pointer, None, ack_wait).await;
-        finish(&self.offered, pointer, stored).await;
+        parting::within(&self.stop, finish(&self.offered, pointer, stored)).await;
     }
 }

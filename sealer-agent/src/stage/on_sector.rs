@@ -8,13 +8,14 @@ use streams::{
     sector::{Placement, SectorRecord},
     stage::Stage,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{Tools, pieces, ticket};
 use crate::{
     blocking::blocking,
     child::AtWork,
     halt::{BUSY_DELAY, Halt, ROOM_DELAY},
-    outcome, request,
+    outcome, parting, request,
     store::{
         local::LocalStore,
         sector_lock::{self, SectorFolder},
@@ -54,7 +55,8 @@ async fn in_place(
     // Labels that are being made have their ticket, whoever answers now.
     let record = if stage == Stage::Pc1 && !has_begun(at, stage, record, store) {
         at.posted.phase("waits for its ticket", None);
-        with_ticket = ticket::ticketed(tools, record).await?;
+        let asked = parting::within(at.stop, ticket::ticketed(tools, record)).await;
+        with_ticket = asked.unwrap_or(Err(Halt::Interrupted))?;
         host::failpoint!("agent.ticket.drawn");
         &with_ticket
     } else {
@@ -114,7 +116,9 @@ async fn prove(
             at.posted.phase("store the vanilla proofs", None);
             // A name of its own for each try: a late one must not replace what the record refers to.
             let name = format!("c1/{}/{}", record.id.key(), uuid::Uuid::new_v4());
-            let artifact = tools.artifacts.put(&name, &request::c1_output(dir)).await?;
+            let output = request::c1_output(dir);
+            let stored = parting::within(at.stop, tools.artifacts.put(&name, &output)).await;
+            let artifact = stored.ok_or(Halt::Interrupted)??;
             host::failpoint!("agent.c1.artifact_stored");
             Ok(Facts::C1 { artifact })
         }
@@ -128,6 +132,7 @@ pub(crate) struct Exclusive {
     _folder: SectorFolder,
     key: String,
     revision: u64,
+    stop: CancellationToken,
 }
 
 impl Exclusive {
@@ -154,14 +159,14 @@ impl Exclusive {
             None => tools.locks.create(&key, &lock).await?,
         };
         host::failpoint!("agent.sector_lock.told");
-        Ok(Self { _folder: folder, key, revision })
+        Ok(Self { _folder: folder, key, revision, stop: at.stop.clone() })
     }
 
     pub(crate) async fn release(self, tools: &Tools) {
-        match tools.locks.delete_if(&self.key, self.revision).await {
-            Ok(()) | Err(CasError::Lost { .. }) => {}
-            // The next holder replaces it.
-            Err(CasError::Queue(error)) => tracing::warn!("release the lock: {:#}", anyhow::Error::from(error)),
+        match parting::within(&self.stop, tools.locks.delete_if(&self.key, self.revision)).await {
+            // The next holder replaces what is still there.
+            None | Some(Ok(()) | Err(CasError::Lost { .. })) => {}
+            Some(Err(CasError::Queue(error))) => tracing::warn!("release the lock: {:#}", anyhow::Error::from(error)),
         }
         host::failpoint!("agent.sector_lock.released");
     }

@@ -55,8 +55,21 @@ impl Sealing {
         Self { host, cluster, sector, agent, pid }
     }
 
+    /// Starts the server again, and waits until this test reaches it: an agent would be faster, and wait for a
+    /// coordinator that does not look yet.
+    pub(crate) async fn server_returns(&mut self) {
+        self.cluster.server.restart().await;
+        let key = self.sector.id.key();
+        wait_for(async || self.cluster.sectors.get(&key).await.map(drop).map_err(|error| error.to_string())).await;
+    }
+
+    /// Tells `a` to stop, and waits until it has.
+    pub(crate) fn stop(&mut self) -> std::process::ExitStatus {
+        self.agent.stop()
+    }
+
     /// Starts `a` again.
-    fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.agent = self.host.agent(self.cluster.server.url(), "a", PC1);
     }
 
@@ -137,7 +150,7 @@ async fn a_result_in_the_journal_outlives_agent_and_server() {
     })
     .await;
     sealing.agent.kill9();
-    sealing.cluster.server.restart().await;
+    sealing.server_returns().await;
     sealing.restart();
     assert_eq!(sealing.result().await.claim.attempt, 1);
     sealing.move_on().await;

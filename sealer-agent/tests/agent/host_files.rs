@@ -144,6 +144,11 @@ impl Agent {
 
     /// Tells it to stop, and waits until it has.
     pub(crate) fn terminate(mut self) -> std::process::ExitStatus {
+        self.stop()
+    }
+
+    /// The same for one whose log is still to be read.
+    pub(crate) fn stop(&mut self) -> std::process::ExitStatus {
         self.signal(Signal::TERM);
         self.child.wait().unwrap()
     }

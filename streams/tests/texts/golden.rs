@@ -11,6 +11,7 @@ use std::{
 
 use streams::{
     control::*,
+    duty::DutyRequest,
     inventory::InventoryRequest,
     lost::LostStore,
     message::*,
@@ -128,6 +129,7 @@ texts!(
     StoreFoundRequest,
     LostStore,
     InventoryRequest,
+    DutyRequest,
 );
 
 #[test]

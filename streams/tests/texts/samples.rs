@@ -2,6 +2,7 @@
 
 use streams::{
     control::*,
+    duty::{Duty, DutyRequest},
     id::{AgentId, Incarnation, MinerId, Place, SectorId, SectorNumber, StoreId, Timestamp},
     inventory::InventoryRequest,
     lost::LostStore,
@@ -30,6 +31,9 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
         of("", &post_record()),
         of("", &LeaseHeld { holder: "coordinator-host1-6f".to_owned(), at: Timestamp(1_790_000_000_000) }),
         of("", &InventoryRequest { after: None }),
+        of("", &DutyRequest { duty: Duty::Cordoned, by: "coordinator agents".to_owned() }),
+        of("drain", &DutyRequest { duty: Duty::Draining { until: Timestamp(1_790_000_000_000) }, by: String::new() }),
+        of("cordoned", &AgentRecord { duty: Duty::Cordoned, ..agent_record() }),
         of("", &cluster_record()),
         of("", &SectorLock { place: place(), agent: agent(), generation: 1, incarnation: Incarnation::FIRST }),
         of("", &TicketRequest { sector: sector(), agent: agent() }),
@@ -246,6 +250,7 @@ fn agent_record() -> AgentRecord {
         at: Timestamp(1_790_000_020_000),
         classes: Class::ALL.into_iter().map(|class| ClassSlots { class, slots: 2, used: 1 }).collect(),
         jobs: vec![job(JobSubject::Sector { sector: sector(), stage: Stage::Pc1 }), job(partition)],
+        duty: Duty::Serving,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use figment::{Error, Figment, error::Kind, value::Dict};
 
-use super::{each_leaf, tree};
+use super::{each_leaf, secret, tree};
 use crate::exit::{CliError, Exit};
 
 /// How unlike a known key an unknown one may be and still be taken for a slip: edits for each three letters.
@@ -13,7 +13,8 @@ pub(super) fn about(error: &Error, merged: &Figment) -> CliError {
     let key = error.path.join(".");
     let Kind::UnknownField(_, known) = &error.kind else {
         let key = if key.is_empty() { String::new() } else { format!("{key}: ") };
-        return CliError::new(Exit::Config, format!("{origin}: {key}{}", error.kind));
+        let complaint = secret::without_passwords(&error.kind.to_string());
+        return CliError::new(Exit::Config, format!("{origin}: {key}{complaint}"));
     };
     let all = tree(merged);
     let rest = only_child(&all, &error.path);

@@ -10,33 +10,43 @@ use figment::{
 };
 use serde::Serialize;
 
+use super::{Origin, lines};
 use crate::exit::{CliError, Exit};
 
 /// One of them, with all that it says.
 #[derive(Debug)]
 pub(super) struct Source {
-    name: String,
+    pub(super) origin: Origin,
     says: Dict,
 }
 
 impl Source {
     pub(super) fn defaults(says: Dict) -> Self {
-        Self { name: "default".to_owned(), says }
+        Self { origin: Origin::Default, says }
     }
 
-    pub(super) fn file(path: &Path, is_required: bool) -> Result<Self, CliError> {
-        let name = path.display().to_string();
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound && !is_required => String::new(),
-            Err(error) => return Err(CliError::new(Exit::Config, format!("read {name}")).because(error)),
-        };
-        let says = Toml::from_str(&text).map_err(|error| {
-            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-            let line = before.matches('\n').count() + 1;
-            CliError::new(Exit::Config, format!("{name}, line {line}: {}", error.message()))
+    /// One source a setting, so that a complaint can name its line.
+    pub(super) fn file(path: &Path, is_required: bool) -> Result<Vec<Self>, CliError> {
+        match fs::read_to_string(path) {
+            Ok(text) => Self::text(path, &text),
+            Err(error) if error.kind() == ErrorKind::NotFound && !is_required => Ok(Vec::new()),
+            Err(error) => Err(CliError::new(Exit::Config, format!("read {}", path.display())).because(error)),
+        }
+    }
+
+    /// What is written in the file at `path`.
+    pub(super) fn text(path: &Path, text: &str) -> Result<Vec<Self>, CliError> {
+        let says: Dict = Toml::from_str(text).map_err(|error| {
+            let line = lines::at(text, error.span().map_or(0, |span| span.start));
+            CliError::new(Exit::Config, format!("{}, line {line}: {}", path.display(), error.message()))
         })?;
-        Ok(Self { name, says })
+        let lines = lines::of(text);
+        let mut settings = Vec::new();
+        each_setting(says, &mut Vec::new(), &mut |at, value| {
+            let origin = Origin::File { path: path.to_owned(), line: lines.get(at).copied() };
+            settings.push(Self { origin, says: nested(at, value) });
+        });
+        Ok(settings)
     }
 
     /// One source a variable, so that a complaint can name it.
@@ -49,7 +59,7 @@ impl Source {
             let key = variable.strip_prefix(prefix).filter(|key| !key.is_empty())?;
             let path = key.to_lowercase().replace("__", ".");
             let says = nest(&path, value_of(text, default_at(defaults, &path))).into_dict()?;
-            Some(Self { name: format!("environment variable {variable}"), says })
+            Some(Self { origin: Origin::Environment { variable }, says })
         })
     }
 
@@ -58,17 +68,37 @@ impl Source {
             serde_json::Value::Null => Dict::new(),
             said => dict_of(&without_nulls(said))?,
         };
-        Ok(Self { name: "command line".to_owned(), says })
+        Ok(Self { origin: Origin::CommandLine, says })
     }
 }
 
 impl Provider for Source {
     fn metadata(&self) -> Metadata {
-        Metadata::named(self.name.clone())
+        Metadata::named(self.origin.to_string())
     }
 
     fn data(&self) -> figment::Result<Map<Profile, Dict>> {
         Ok(Profile::Default.collect(self.says.clone()))
+    }
+}
+
+/// Calls `visit` with the path of every value; an empty table is one too, so that one that nothing knows is found.
+fn each_setting(dict: Dict, path: &mut Vec<String>, visit: &mut impl FnMut(&[String], Value)) {
+    for (key, value) in dict {
+        path.push(key);
+        match value {
+            Value::Dict(_, inner) if !inner.is_empty() => each_setting(inner, path, visit),
+            leaf => visit(path, leaf),
+        }
+        path.pop();
+    }
+}
+
+fn nested(path: &[String], value: Value) -> Dict {
+    match path {
+        [] => Dict::new(),
+        [key] => Dict::from([(key.clone(), value)]),
+        [table, rest @ ..] => Dict::from([(table.clone(), Value::from(nested(rest, value)))]),
     }
 }
 

@@ -53,14 +53,14 @@ fn file(dir: &TempDir, text: &str) -> PathBuf {
     path
 }
 
-fn from(file: Option<&Path>, variables: &[(&str, &str)], overrides: serde_json::Value) -> Result<Figment, CliError> {
+fn from(file: Option<&Path>, variables: &[(&str, &str)], overrides: serde_json::Value) -> Result<Merged, CliError> {
     let sources =
         Sources { file: file.map(Path::to_owned), file_required: true, env_prefix: "SEALSTREAM_AGENT_", overrides };
     merge::<Agent>(&sources, variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
 }
 
 fn read(file: Option<&Path>, variables: &[(&str, &str)], overrides: serde_json::Value) -> Result<Agent, CliError> {
-    extract(&from(file, variables, overrides)?)
+    from(file, variables, overrides)?.extract()
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn an_unknown_key_is_refused_with_the_nearest() {
     let path = file(&dir, "[slts]\ngpu = 2\n");
     let error = read(Some(&path), &[], json!(null)).unwrap_err();
     assert_eq!(error.exit, Exit::Config);
-    let want = format!("unknown key `slts.gpu` in {}: did you mean `slots.gpu`?", path.display());
+    let want = format!("unknown key `slts.gpu` in {}:2: did you mean `slots.gpu`?", path.display());
     assert_eq!(error.to_string(), want);
     assert_eq!(error.hint.as_deref(), Some("known here: name, place, slots, queue"));
 
@@ -123,7 +123,7 @@ fn a_wrong_value_is_named_with_its_place() {
     let dir = tempdir().unwrap();
     let path = file(&dir, "[slots]\ngpu = 'two'\n");
     let error = read(Some(&path), &[], json!(null)).unwrap_err();
-    let want = format!("{}: slots.gpu: invalid type: found string \"two\", expected u32", path.display());
+    let want = format!("{}:2: slots.gpu: invalid type: found string \"two\", expected u32", path.display());
     assert_eq!(error.to_string(), want);
 
     let error = read(None, &[("SEALSTREAM_AGENT_QUEUE__ACK_WAIT", "60")], json!(null)).unwrap_err();
@@ -156,11 +156,12 @@ fn every_setting_knows_its_origin() {
     let dir = tempdir().unwrap();
     let path = file(&dir, "[slots]\ngpu = 2\n");
     let merged = from(Some(&path), &[("SEALSTREAM_AGENT_NAME", "a7")], json!({"queue": {"ack_wait": "5s"}})).unwrap();
-    let lines: Vec<_> = settings(&merged)
+    let lines: Vec<_> = merged
+        .settings()
         .iter()
         .map(|setting| format!("{} = {} ({})", setting.key, setting.value, setting.origin))
         .collect();
-    let file_line = format!("slots.gpu = 2 ({})", path.display());
+    let file_line = format!("slots.gpu = 2 ({}:2)", path.display());
     assert_eq!(
         lines,
         [
@@ -173,4 +174,45 @@ fn every_setting_knows_its_origin() {
             file_line.as_str(),
         ]
     );
+}
+
+#[test]
+fn an_unknown_table_is_an_error_even_when_it_is_empty() {
+    let dir = tempdir().unwrap();
+    let path = file(&dir, "[slots]\ngpu = 2\n\n[quuee]\n");
+    let error = read(Some(&path), &[], json!(null)).unwrap_err();
+    let want = format!("unknown key `quuee` in {}:4: did you mean `queue`?", path.display());
+    assert_eq!(error.to_string(), want);
+}
+
+#[test]
+fn no_complaint_and_no_setting_shows_a_password() {
+    let dir = tempdir().unwrap();
+    let path = file(&dir, "name = 'nats://a:CANARY@host'\n[queue]\nack_wait = 'nats://a:CANARY@host'\n");
+    let merged = from(Some(&path), &[], json!(null)).unwrap();
+    assert!(!format!("{:?}", merged.settings()).contains("CANARY"));
+    let error = merged.extract::<Agent>().unwrap_err();
+    assert!(error.to_string().contains("queue.ack_wait") && !error.render().contains("CANARY"), "{}", error.render());
+}
+
+#[test]
+fn what_changed_is_named_and_what_makes_no_sense_changes_nothing() {
+    let dir = tempdir().unwrap();
+    let path = file(&dir, "name = 'nats://a:CANARY@host'\n[slots]\ngpu = 2\n");
+    let sources = Sources { file: Some(path), file_required: true, env_prefix: "NO_", overrides: json!(null) };
+    let (agent, live) = Live::<Agent>::load(sources).unwrap();
+    assert_eq!(agent.slots.gpu, 2);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut live = live.listen().unwrap();
+        file(&dir, "name = 'nats://a:CANARY2@host'\n[slots]\ngpu = 'many'\n");
+        assert!(live.next().await.is_err());
+        file(&dir, "name = 'nats://a:CANARY2@host'\n[slots]\ngpu = 33\n[queue]\nack_wait = '5s'\n");
+        let change = live.next().await.unwrap();
+        assert_eq!(change.config.slots.gpu, 33);
+        let keys: Vec<_> = change.keys.iter().map(|changed| changed.key.as_str()).collect();
+        assert_eq!(keys, ["name", "queue.ack_wait", "slots.gpu"]);
+        assert_eq!((&change.keys[2].from, &change.keys[2].to), (&json!(2), &json!(33)));
+        assert!(!format!("{:?}", change.keys).contains("CANARY"), "{:?}", change.keys);
+    });
 }

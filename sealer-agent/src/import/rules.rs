@@ -1,0 +1,167 @@
+//! What each key of venus-worker, and of damocles-worker after it, becomes.
+
+use streams::stage::Class;
+
+use super::{draft::Draft, source::Setting};
+
+/// For keys that the agent may learn, and does not know yet.
+const NO_KEY: &str = "agent.toml has no key for it (`sealer-agent config show` lists those there are)";
+
+/// Makes of one setting what becomes of it.
+pub(super) fn apply(draft: &mut Draft, setting: &Setting) {
+    match setting.key().as_slice() {
+        ["sealer_rpc" | "sector_manager", ..] => draft.say(
+            setting,
+            "agents do not call the coordinator: both speak to nats-server alone, so set nats.url to its address",
+        ),
+        ["sealing", key] | ["sealing_thread" | "sealing_threads" | "store" | "stores", "sealing", key] => {
+            sealing(draft, setting, key);
+        }
+        ["store" | "stores" | "sealing_thread" | "sealing_threads", "location"] => store(draft, setting, false),
+        ["remote" | "attached", "path" | "location"] => store(draft, setting, true),
+        ["store" | "stores" | "sealing_thread" | "sealing_threads", key] => of_store(draft, setting, key),
+        ["remote" | "attached", key] => of_persistent(draft, setting, key),
+        ["limit", stage] | ["processors", "limitation", "concurrent", stage] => limit(draft, setting, stage),
+        ["processors", "limitation", "staggered", _] => {
+            draft.say(setting, format!("staggered starts: {NO_KEY}; slots start as their tasks come"));
+        }
+        ["processors", "ext_locks", _] => {
+            draft.say(
+                setting,
+                format!(
+                    "named locks between stages: {NO_KEY}; give the classes that share a device one \
+                                        slot each"
+                ),
+            );
+        }
+        ["processors", "static_tree_d", ..] => {
+            draft.say(setting, "tree-d of empty sectors is built with each sector; no file of it is kept between them");
+        }
+        ["processors", stage, rest @ ..] => processor(draft, setting, stage, rest),
+        ["worker", "name"] => match setting.text() {
+            Some(name) if name.parse::<streams::id::AgentId>().is_ok() => draft.name(setting, name),
+            _ => draft.say(setting, "an agent's name has the letters a-z, 0-9 and -, at most 32: choose `name` so"),
+        },
+        ["worker", "rpc_server" | "rpc", ..] => {
+            draft.say(setting, "an agent opens no port: `sealer-agent jobs` here, `coordinator agents list` elsewhere");
+        }
+        ["worker", "local_pieces_dir" | "local_pieces_dirs"] | ["local_pieces_dir"] => {
+            draft.say(setting, "pieces come from the coordinator, or from the URL they were submitted with");
+        }
+        ["metrics", ..] => draft.say(setting, "the coordinator serves /metrics for the whole cluster"),
+        _ => draft.say(setting, "no key that venus-worker has: nothing is made of it"),
+    }
+}
+
+fn store(draft: &mut Draft, setting: &Setting, persistent: bool) {
+    match setting.text() {
+        Some(path) => draft.store(setting, path, persistent),
+        None => draft.say(setting, "not a path: make the store with `sealer-agent store init PATH`"),
+    }
+}
+
+fn sealing(draft: &mut Draft, setting: &Setting, key: &str) {
+    match (key, setting.flag(), setting.count()) {
+        ("enable_deals", Some(false), _) => draft.say(
+            setting,
+            "what a sector holds is decided when it is submitted: only `coordinator submit --count` makes empty ones",
+        ),
+        ("enable_deals" | "disable_cc", ..) => draft.say(
+            setting,
+            "what a sector holds is decided when it is submitted: `coordinator submit --count N`, or with files",
+        ),
+        ("max_retries", _, Some(retries)) => draft.say(
+            setting,
+            format!(
+                "the coordinator counts tries: sector.attempts_max = {} in coordinator.toml (the first try counts)",
+                retries.saturating_add(1)
+            ),
+        ),
+        ("max_retries", ..) => {
+            draft.say(setting, "the coordinator counts tries: sector.attempts_max in coordinator.toml");
+        }
+        ("allowed_miners" | "allowed_sizes", ..) => draft.say(
+            setting,
+            "an agent seals for every miner of its coordinator ([[miners]] in coordinator.toml), and in every size that \
+             a store has room for",
+        ),
+        ("seal_interval" | "recover_interval" | "rpc_polling_interval", ..) => {
+            draft.say(setting, "nothing is polled: a task comes the moment that it is published");
+        }
+        ("max_deals" | "min_deal_space", ..) => {
+            draft.say(setting, "the coordinator packs the pieces of a submission into as few sectors as they fit in");
+        }
+        ("ignore_proof_check", ..) => draft.say(setting, "every proof is verified; nothing turns that off"),
+        _ => draft.say(setting, "no key that venus-worker has under `sealing`: nothing is made of it"),
+    }
+}
+
+fn of_store(draft: &mut Draft, setting: &Setting, key: &str) {
+    match key {
+        "plan" => draft.say(setting, "an agent has no plan: which stages run here follows from `serve`"),
+        "inner_instances" => {
+            draft.say(setting, "a store takes as many sectors as it has room for; slots say how many run at once");
+        }
+        "hdd" | "reserved_capacity" => {
+            draft.say(setting, "room is counted by `keep_free_bytes`, for every store alike")
+        }
+        _ => draft.say(setting, format!("settings of one store: {NO_KEY}")),
+    }
+}
+
+fn of_persistent(draft: &mut Draft, setting: &Setting, key: &str) {
+    match key {
+        "name" | "instance" => draft.say(setting, "a store is known by the UUID that `store init` gives it"),
+        _ => draft.say(setting, format!("settings of one persistent store: {NO_KEY}")),
+    }
+}
+
+/// The class that a stage of venus-worker belongs to.
+fn class_of(stage: &str) -> Option<Class> {
+    match stage {
+        "pc1" => Some(Class::Pc1Cpu),
+        "pc2" => Some(Class::Pc2Gpu),
+        "c2" => Some(Class::C2Gpu),
+        "add_pieces" | "add_piece" | "tree_d" | "c1" | "transfer" | "unseal" => Some(Class::Io),
+        "wdpost" | "window_post" => Some(Class::PostGpu),
+        _ => None,
+    }
+}
+
+fn limit(draft: &mut Draft, setting: &Setting, stage: &str) {
+    match (class_of(stage), setting.count()) {
+        (Some(class), Some(slots)) if slots > 0 => draft.slots(setting, class, slots),
+        (Some(class), _) => draft.say(
+            setting,
+            format!("a class that is served has at least one slot: to do none of it, leave {class} out of `serve`"),
+        ),
+        (None, _) => draft.say(setting, "no stage that an agent runs"),
+    }
+}
+
+fn processor(draft: &mut Draft, setting: &Setting, stage: &str, rest: &[&str]) {
+    let which = |class: Class| format!("class {class}");
+    let class = class_of(stage).map_or_else(|| "no class of ours".to_owned(), which);
+    match rest {
+        ["external"] => draft.say(setting, "every stage runs in a child process of its own, always"),
+        ["bin" | "args"] => draft.say(setting, "one program does every stage: `prover = \"PATH\"` names another one"),
+        ["concurrent"] => draft.say(
+            setting,
+            format!("slots are counted by class, and each task has a child of its own: classes.….slots ({class})"),
+        ),
+        ["weight"] => draft.say(setting, "children are alike: the next task goes to any free slot"),
+        ["cgroup", ..] => draft.say(setting, format!("cgroups of a stage's children ({class}): {NO_KEY}")),
+        ["numa_preferred"] => draft.say(setting, format!("NUMA nodes of a stage's children ({class}): {NO_KEY}")),
+        ["envs", ..] => draft.say(
+            setting,
+            format!(
+                "the environment of a stage's children ({class}): {NO_KEY}; children \
+                                                    have that of the agent"
+            ),
+        ),
+        ["locks", ..] => draft.say(setting, format!("locks of a stage ({class}): {NO_KEY}")),
+        _ => {
+            draft.say(setting, format!("no key that venus-worker has for a processor ({class}): nothing is made of it"))
+        }
+    }
+}
