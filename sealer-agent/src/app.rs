@@ -40,7 +40,8 @@ use crate::{
     journal::Journal,
     layout_watch,
     leftovers::{self, Sweeper},
-    machine, names,
+    machine::{self, seats::Seats, terms::Terms},
+    names,
     now::now,
     process::ProcessId,
     queue::{self, Queue},
@@ -69,6 +70,7 @@ struct Plan {
     host: String,
     dir: AgentDir,
     slots: BTreeMap<Class, u32>,
+    seats: Seats,
     stores: Stores,
     prover: Prover,
     _lock: FileLock,
@@ -113,7 +115,7 @@ pub(crate) async fn run(home: &Path, config: Config) -> Result<(), CliError> {
         for slot in 1..=plan.slots.get(&sources.class).copied().unwrap_or(1) {
             let name = format!("{} slot {slot}", sources.class);
             let first = left.iter().position(|job| job.class() == sources.class).map(|at| left.swap_remove(at));
-            tasks.spawn(name, intake::serve(sources.clone(), Arc::clone(&runner), first, stop.clone()));
+            tasks.spawn(name, intake::serve(sources.clone(), Arc::clone(&runner), first, runner.seats.clone(), stop.clone()));
         }
     }
     // More jobs than slots, or of a class that is not served any more: they run already.
@@ -171,10 +173,10 @@ async fn runner(nats: &Nats, config: &Config, plan: &Plan, queue: &Queue, of_run
         journal: journal.context("open the journal")?,
         offered: Arc::default(),
         running: Running::default(),
+        seats: plan.seats.clone(),
         dir: plan.dir.clone(),
         process,
-        // Of every class: a job of an earlier run may be of one that is not served any more.
-        limits: Class::ALL.into_iter().map(|class| (class, config.time_limit(class))).collect(),
+        terms: Terms::by_activity(config),
         said: Said::default(),
         ack_wait: queue.ack_wait(),
         stop,
@@ -203,12 +205,15 @@ fn plan(home: &Path, config: &Config) -> Result<Plan, CliError> {
                 .hint("name the place: --place NAME, or `place = \"NAME\"` in agent.toml")
         })?,
     };
-    let slots = slots::slots(&config.serve, &config.configured_slots(), machine::discover(), config.allow_cpu)?;
+    let means = machine::means(config);
+    let sectors = config.machine.sector_size.map(|size| size.0);
+    let slots = slots::slots(&config.serve, &config.configured_slots(), means, sectors, config.allow_cpu)?;
+    let seats = Seats::new(config, means, &slots);
     let stores = open_stores(home, config, &slots)?;
     let program = prover_program(config)?;
     let (agent, dir, lock) = take_name(home, config, &place)?;
     let prover = Prover { program, grace: config.grace };
-    Ok(Plan { place, agent, host, dir, slots, stores, prover, _lock: lock })
+    Ok(Plan { place, agent, host, dir, slots, seats, stores, prover, _lock: lock })
 }
 
 /// Free classes work on no store and open none: a disk that is away is nothing to them.

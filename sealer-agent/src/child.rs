@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context as _;
 use host::{
     durable,
-    job::{Job, JobEnd, JobSpec, Orphan},
+    job::{Job, JobEnd, JobSpec, Kin, Orphan},
 };
 use prover::job::{JobResult, Output, PROGRESS, Progress, REQUEST, RESULT, Request, STDERR};
 use streams::message::{FailureClass, decode, encode};
@@ -21,6 +21,7 @@ use crate::{
     board::Posted,
     halt::Halt,
     job_dir::{self, Child, JobDir, Left},
+    machine::{seats::Seat, terms::Terms},
     now::now,
     outcome::{self, Judged, ResultFile},
     process,
@@ -44,7 +45,8 @@ pub(crate) struct Prover {
 pub(crate) struct AtWork<'a> {
     pub(crate) dir: &'a JobDir,
     pub(crate) posted: &'a Posted,
-    pub(crate) limit: Duration,
+    pub(crate) terms: &'a Terms,
+    pub(crate) seat: &'a Seat,
     pub(crate) stop: &'a CancellationToken,
 }
 
@@ -54,6 +56,15 @@ impl AtWork<'_> {
         let dir = self.dir.path();
         matches!(read_request(dir), Ok(Some(asked)) if asked == *request)
             && !matches!(job_dir::left(dir), Ok(Left::Nothing) | Err(_))
+    }
+
+    fn silence(&self) -> Option<(PathBuf, Duration)> {
+        self.terms.silence_limit.map(|limit| (self.dir.path().join(PROGRESS), limit))
+    }
+
+    /// Whatever a prover starts is known by its job, wherever it moves.
+    fn kin(&self) -> Kin {
+        Kin { mark: Some(self.dir.path().into()), cgroups: Vec::new() }
     }
 }
 
@@ -90,11 +101,12 @@ impl Prover {
             program: self.program.clone(),
             args: vec![dir.into()],
             dir: dir.to_owned(),
-            env: Vec::new(),
+            env: at.seat.env().into_iter().chain(at.terms.env.iter().cloned()).collect(),
             stderr: dir.join(STDERR),
-            deadline: Some(at.limit),
-            // A Groth16 proof says nothing for as long as it takes: only the deadline can tell.
-            silence: None,
+            deadline: Some(at.terms.time_limit),
+            silence: at.silence(),
+            memory_max: at.terms.memory_max,
+            kin: at.kin(),
             grace: self.grace,
         };
         let job = Job::start(spec).map_err(|error| {
@@ -148,7 +160,10 @@ impl Prover {
         let orphan = Orphan {
             pid: child.process.pid,
             stderr: at.dir.path().join(STDERR),
-            deadline: Some(at.limit.saturating_sub(ran)),
+            deadline: Some(at.terms.time_limit.saturating_sub(ran)),
+            silence: at.silence(),
+            memory_max: at.terms.memory_max,
+            kin: at.kin(),
             grace: self.grace,
         };
         let job = Job::adopt(orphan, || child.process.is_alive());
@@ -209,3 +224,7 @@ fn log_tail(path: &Path) -> String {
     };
     read().map(|tail| String::from_utf8_lossy(&tail).into_owned()).unwrap_or_default()
 }
+
+#[cfg(test)]
+#[path = "child_tests.rs"]
+mod tests;

@@ -1,10 +1,13 @@
 //! Taking work: a slot first, then one message for it.
 //!
+//! A request is opened only while what such work takes is free ([`Seats`]); work that comes when it is not any more is
+//! surplus.
+//!
 //! Each slot is a loop of its own that never has more than one task. A slot of a class with both kinds of work asks for
 //! the bound kind and for placements at once, prefers the bound, and gives a surplus answer back the moment it comes.
 //! An open request is never dropped while the agent runs: its answer would be lost with it until `ack_wait` is over.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
 use futures::FutureExt as _;
 use host::retry::Backoff;
@@ -14,6 +17,8 @@ use streams::{
     stage::Class,
 };
 use tokio_util::sync::CancellationToken;
+
+use crate::machine::{activity::Activity, seats::Seats};
 
 /// How long one request for work stays open at the server.
 const PULL_WAIT: Duration = Duration::from_secs(30);
@@ -47,17 +52,24 @@ pub(crate) async fn serve<R: Run>(
     sources: Sources,
     runner: Arc<R>,
     first_job: Option<R::Left>,
+    seats: Seats,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     if let Some(job) = first_job {
         runner.go_on(job).await;
     }
-    let mut requests: Vec<Request> = sources.pullers.into_iter().map(Request::new).collect();
-    let mut failures = 0;
+    let mut requests = requests(sources.class, sources.pullers);
+    let (mut failures, mut turns) = (0, seats.turns());
     while !stop.is_cancelled() {
+        turns.mark_unchanged();
+        let opens_in = requests.iter().filter_map(|request| seats.opens_in(&request.activities)).min();
         let answer = tokio::select! {
-            answer = first(&mut requests) => answer,
+            // In one order, so that one seed of the simulator is one run.
+            biased;
+            answer = first(&mut requests, &seats) => answer,
             () = stop.cancelled() => break,
+            _ = turns.changed() => continue,
+            () = tokio::time::sleep(opens_in.unwrap_or(PULL_WAIT)) => continue,
         };
         match answer {
             Ok((delivery, ack_wait)) => {
@@ -65,7 +77,6 @@ pub(crate) async fn serve<R: Run>(
                 let work = runner.run(sources.class, delivery, ack_wait);
                 tokio::pin!(work);
                 tokio::select! {
-                    // In one order, so that one seed of the simulator is one run.
                     biased;
                     () = &mut work => {}
                     never = give_back(&mut requests) => match never {},
@@ -90,37 +101,53 @@ pub(crate) async fn serve<R: Run>(
 /// A standing request for one message of one consumer.
 struct Request {
     puller: Puller,
+    /// What comes from it.
+    activities: Vec<Activity>,
     asking: Option<Asking>,
 }
 
-impl Request {
-    const fn new(puller: Puller) -> Self {
-        Self { puller, asking: None }
-    }
+/// A class with both kinds of work has labelling at its place and placements anywhere; any other has all of its work in
+/// each consumer.
+fn requests(class: Class, pullers: Vec<Puller>) -> Vec<Request> {
+    let all = || Activity::ALL.into_iter().filter(|activity| activity.class() == class).collect::<Vec<_>>();
+    let is_split = class == Class::Pc1Cpu && pullers.len() == 2;
+    let activities = |index: usize| match (is_split, index) {
+        (true, 0) => vec![Activity::Pc1],
+        (true, _) => vec![Activity::Place],
+        (false, _) => all(),
+    };
+    let request = |(index, puller)| Request { puller, activities: activities(index), asking: None };
+    pullers.into_iter().enumerate().map(request).collect()
+}
 
-    fn asking(&mut self) -> &mut Asking {
-        self.asking.get_or_insert_with(|| {
+impl Request {
+    /// The open request. None is opened while there is no seat for what it may bring.
+    fn asking(&mut self, seats: &Seats) -> Option<&mut Asking> {
+        if self.asking.is_none() && seats.may_ask(&self.activities) {
             let puller = self.puller.clone();
-            async move { puller.next(PULL_WAIT).await }.boxed()
-        })
+            self.asking = Some(async move { puller.next(PULL_WAIT).await }.boxed());
+        }
+        self.asking.as_mut()
     }
 }
 
 /// The first message that comes, by preference when several are there.
-async fn first(requests: &mut [Request]) -> Result<(Delivery, Duration), QueueError> {
+async fn first(requests: &mut [Request], seats: &Seats) -> Result<(Delivery, Duration), QueueError> {
     std::future::poll_fn(|context| {
         for request in requests.iter_mut() {
-            while let std::task::Poll::Ready(answer) = request.asking().as_mut().poll(context) {
+            while let Some(asking) = request.asking(seats)
+                && let Poll::Ready(answer) = asking.as_mut().poll(context)
+            {
                 request.asking = None;
                 match answer {
-                    Ok(Some(delivery)) => return std::task::Poll::Ready(Ok((delivery, request.puller.ack_wait()))),
+                    Ok(Some(delivery)) => return Poll::Ready(Ok((delivery, request.puller.ack_wait()))),
                     // Nothing within the wait: ask again.
                     Ok(None) => {}
-                    Err(error) => return std::task::Poll::Ready(Err(error)),
+                    Err(error) => return Poll::Ready(Err(error)),
                 }
             }
         }
-        std::task::Poll::Pending
+        Poll::Pending
     })
     .await
 }

@@ -40,6 +40,7 @@ use crate::{
     intake::{self, Run, Sources},
     journal::{AnyResult, Delivered, Journal},
     keep_alive, layout_watch,
+    machine::seats::Seats,
     now::now,
     offered::Offered,
     queue,
@@ -184,10 +185,11 @@ pub async fn start(simulated: Simulated, tasks: &Tasks) -> anyhow::Result<()> {
     tasks.spawn("heartbeat", heartbeat(&runner, classes.into_iter().collect()).await?.run(stop.clone()));
     tasks.spawn("courier", courier.run(stop.clone()));
     tasks.spawn("layout watch", layout_watch::run(nats, consumers, LAYOUT_LOOK, stop.clone()));
+    let seats = Seats::unlimited();
     for (sources, slots) in sources {
         for slot in 1..=slots {
             let name = format!("{} slot {slot}", sources.class);
-            tasks.spawn(name, intake::serve(sources.clone(), Arc::clone(&runner), None, stop.clone()));
+            tasks.spawn(name, intake::serve(sources.clone(), Arc::clone(&runner), None, seats.clone(), stop.clone()));
         }
     }
     Ok(())
