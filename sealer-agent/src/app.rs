@@ -40,7 +40,7 @@ use crate::{
     journal::Journal,
     layout_watch,
     leftovers::{self, Sweeper},
-    machine::{self, seats::Seats, terms::Terms},
+    machine::{self, activity::Activity, confine, seats::Seats, terms::Terms},
     names,
     now::now,
     process::ProcessId,
@@ -71,6 +71,7 @@ struct Plan {
     dir: AgentDir,
     slots: BTreeMap<Class, u32>,
     seats: Seats,
+    terms: BTreeMap<Activity, Terms>,
     stores: Stores,
     prover: Prover,
     _lock: FileLock,
@@ -115,7 +116,10 @@ pub(crate) async fn run(home: &Path, config: Config) -> Result<(), CliError> {
         for slot in 1..=plan.slots.get(&sources.class).copied().unwrap_or(1) {
             let name = format!("{} slot {slot}", sources.class);
             let first = left.iter().position(|job| job.class() == sources.class).map(|at| left.swap_remove(at));
-            tasks.spawn(name, intake::serve(sources.clone(), Arc::clone(&runner), first, runner.seats.clone(), stop.clone()));
+            tasks.spawn(
+                name,
+                intake::serve(sources.clone(), Arc::clone(&runner), first, runner.seats.clone(), stop.clone()),
+            );
         }
     }
     // More jobs than slots, or of a class that is not served any more: they run already.
@@ -176,7 +180,7 @@ async fn runner(nats: &Nats, config: &Config, plan: &Plan, queue: &Queue, of_run
         seats: plan.seats.clone(),
         dir: plan.dir.clone(),
         process,
-        terms: Terms::by_activity(config),
+        terms: plan.terms.clone(),
         said: Said::default(),
         ack_wait: queue.ack_wait(),
         stop,
@@ -205,15 +209,19 @@ fn plan(home: &Path, config: &Config) -> Result<Plan, CliError> {
                 .hint("name the place: --place NAME, or `place = \"NAME\"` in agent.toml")
         })?,
     };
-    let means = machine::means(config);
+    let found = machine::discover();
+    let means = machine::means(config, &found);
+    let terms = Terms::by_activity(config, &found)?;
+    config.machine.cgroup.as_deref().map_or(Ok(()), confine::check)?;
     let sectors = config.machine.sector_size.map(|size| size.0);
     let slots = slots::slots(&config.serve, &config.configured_slots(), means, sectors, config.allow_cpu)?;
     let seats = Seats::new(config, means, &slots);
     let stores = open_stores(home, config, &slots)?;
     let program = prover_program(config)?;
     let (agent, dir, lock) = take_name(home, config, &place)?;
-    let prover = Prover { program, grace: config.grace };
-    Ok(Plan { place, agent, host, dir, slots, seats, stores, prover, _lock: lock })
+    let own = std::env::current_exe().context("find this program")?;
+    let prover = Prover { program, agent: own, grace: config.grace };
+    Ok(Plan { place, agent, host, dir, slots, seats, terms, stores, prover, _lock: lock })
 }
 
 /// Free classes work on no store and open none: a disk that is away is nothing to them.

@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 use host::{
+    cgroup::JobCgroup,
     durable,
     job::{Job, JobEnd, JobSpec, Kin, Orphan},
 };
@@ -21,7 +22,7 @@ use crate::{
     board::Posted,
     halt::Halt,
     job_dir::{self, Child, JobDir, Left},
-    machine::{seats::Seat, terms::Terms},
+    machine::{confine, seats::Seat, terms::Terms},
     now::now,
     outcome::{self, Judged, ResultFile},
     process,
@@ -36,6 +37,8 @@ const TAIL_BYTES: u64 = 2048;
 pub(crate) struct Prover {
     /// The program.
     pub(crate) program: PathBuf,
+    /// This program, through which a prover that is to be confined is started.
+    pub(crate) agent: PathBuf,
     /// How long it may take to end once it is told to.
     pub(crate) grace: Duration,
 }
@@ -64,7 +67,12 @@ impl AtWork<'_> {
 
     /// Whatever a prover starts is known by its job, wherever it moves.
     fn kin(&self) -> Kin {
-        Kin { mark: Some(self.dir.path().into()), cgroups: Vec::new() }
+        let cgroups = self.cgroup().map(|cgroup| cgroup.folders().to_vec()).unwrap_or_default();
+        Kin { mark: Some(self.dir.path().into()), cgroups }
+    }
+
+    fn cgroup(&self) -> Option<JobCgroup> {
+        self.terms.confinement.open(&self.dir.id().to_string())
     }
 }
 
@@ -86,6 +94,9 @@ impl Prover {
             Earlier::Result => JobEnd::Exited { code: 0 },
         };
         host::failpoint!("agent.child.ended");
+        if let Some(cgroup) = at.cgroup() {
+            cgroup.remove();
+        }
         match outcome::judge(end, read_result(dir), &log_tail(&dir.join(STDERR))) {
             Judged::Done(output) => Ok(output),
             Judged::Failed(failure) => Err(Halt::Failed(failure)),
@@ -97,9 +108,19 @@ impl Prover {
         let dir = at.dir.path();
         write_request(dir, request).map_err(Halt::disk)?;
         host::failpoint!("agent.child.ordered");
+        let confinement = &at.terms.confinement;
+        let prepared = confinement.prepare(&at.dir.id().to_string(), at.seat.number());
+        let (_, mut args) = prepared
+            .map_err(|error| Halt::failed(FailureClass::RetryElsewhere, confine::NOT_CONFINED, format!("{error:#}")))?;
+        host::failpoint!("agent.child.confined");
+        let program = if args.is_empty() { &self.program } else { &self.agent };
+        if !args.is_empty() {
+            args.push(self.program.clone().into());
+        }
+        args.push(dir.into());
         let spec = JobSpec {
-            program: self.program.clone(),
-            args: vec![dir.into()],
+            program: program.clone(),
+            args,
             dir: dir.to_owned(),
             env: at.seat.env().into_iter().chain(at.terms.env.iter().cloned()).collect(),
             stderr: dir.join(STDERR),

@@ -20,7 +20,7 @@ use super::*;
 use crate::{
     board::Board,
     job_dir::{AgentDir, Owner},
-    machine::{activity::Activity, seats::Seats},
+    machine::{activity::Activity, confine::Confinement, seats::Seats},
     order::Order,
     process::ProcessId,
     sample,
@@ -31,7 +31,13 @@ const SHORT: Duration = Duration::from_millis(300);
 /// Less than any limit but the short ones, more than a busy machine takes to run a shell.
 const AT_ONCE: Duration = Duration::from_secs(30);
 
-const LENIENT: Terms = Terms { time_limit: LONG, silence_limit: Some(LONG), memory_max: None, env: Vec::new() };
+const LENIENT: Terms = Terms {
+    time_limit: LONG,
+    silence_limit: Some(LONG),
+    memory_max: None,
+    env: Vec::new(),
+    confinement: Confinement { parent: None, cpus: Vec::new(), node: None, memory_max: None },
+};
 
 /// A home with one job, and a program that plays the prover.
 struct Bench {
@@ -59,7 +65,7 @@ impl Bench {
         let program = home.path().join("prover");
         durable::write(&program, format!("#!/bin/sh\ncd \"$1\"\n{script}\n").as_bytes()).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
-        let prover = Prover { program, grace: SHORT };
+        let prover = Prover { program, agent: "/nowhere/sealer-agent".into(), grace: SHORT };
         Self { home, dir, order, board: Board::new(), prover }
     }
 
@@ -201,7 +207,8 @@ async fn a_cancelled_family_that_ignores_term_is_nobodys_failure_and_gone() {
     );
     let stop = CancellationToken::new();
     let (up, began) = (bench.dir.path().join("up"), Instant::now());
-    let (ended, ()) = tokio::join!(bench.run(&LENIENT, &stop), async {
+    let terms = LENIENT;
+    let (ended, ()) = tokio::join!(bench.run(&terms, &stop), async {
         while !up.exists() {
             assert!(began.elapsed() < AT_ONCE, "the prover does not start");
             tokio::time::sleep(Duration::from_millis(5)).await;

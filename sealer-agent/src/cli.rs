@@ -9,6 +9,8 @@ use streams::{
     stage::Class,
 };
 
+use crate::machine::confine::JoinArgs;
+
 const EXAMPLES: &str = "\
 Examples:
   sealer-agent store init /mnt/nvme0 /mnt/nvme1
@@ -48,6 +50,9 @@ pub(crate) enum Command {
     /// Make and list stores
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Become a prover that is kept to its processors and its cgroup
+    #[command(hide = true)]
+    Join(JoinArgs),
     /// List what the agents of this host are doing
     Jobs {
         #[command(flatten)]

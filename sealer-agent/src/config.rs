@@ -8,7 +8,10 @@ use streams::{
     stage::Class,
 };
 
-use crate::machine::{activity::Activity, config::{MachineSection, StageSection}};
+use crate::machine::{
+    activity::Activity,
+    config::{MachineSection, StageSection},
+};
 
 /// The environment's prefix; two underscores part a table from its key.
 pub(crate) const ENV_PREFIX: &str = "SEALSTREAM_AGENT_";

@@ -89,6 +89,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Some(Command::Run(args)) => run_agent(&home, cli.config, &args),
         Some(Command::Store(StoreCommand::Init { paths, persistent })) => init_stores(&home, &paths, persistent),
         Some(Command::Store(StoreCommand::List { output })) => view::stores(&home, output.output),
+        Some(Command::Join(args)) => machine::confine::join(&args),
         Some(Command::Jobs { output }) => view::jobs(&home, output.output),
     }
 }

@@ -9,6 +9,7 @@ use std::{fs, io, path::Path, thread};
 pub(crate) mod activity;
 pub(crate) mod book;
 pub(crate) mod config;
+pub(crate) mod confine;
 pub(crate) mod discover;
 pub(crate) mod needs;
 pub(crate) mod seats;
@@ -19,12 +20,16 @@ pub(crate) fn hostname() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_owned())
 }
 
-/// What there is for this agent's jobs.
-pub(crate) fn means(config: &crate::config::Config) -> book::Means {
-    let usable = thread::available_parallelism().map_or(1, usize::from);
+/// What was found on this host.
+pub(crate) fn discover() -> discover::Host {
     let host = discover::host(Path::new("/"));
     let (cpus, cores, l3, nodes) = (host.cpus.len(), host.cores.len(), host.l3.len(), host.nodes.len());
     let gpus: Vec<&str> = host.gpus.iter().map(|gpu| gpu.name.as_str()).collect();
-    tracing::info!(usable, cpus, cores, l3, nodes, memory_gib = host.memory_bytes >> 30, ?gpus, "machine");
-    seats::means(config, &host, usable)
+    tracing::info!(cpus, cores, l3, nodes, memory_gib = host.memory_bytes >> 30, ?gpus, "machine");
+    host
+}
+
+/// What there is for this agent's jobs.
+pub(crate) fn means(config: &crate::config::Config, host: &discover::Host) -> book::Means {
+    seats::means(config, host, thread::available_parallelism().map_or(1, usize::from))
 }

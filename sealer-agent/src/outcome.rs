@@ -71,9 +71,11 @@ pub(crate) fn judge(end: JobEnd, result: ResultFile, log: &str) -> Judged {
         (JobEnd::TimedOut, _) => {
             fail(FailureClass::RetryElsewhere, "timed-out", "the prover took longer than its time limit".to_owned())
         }
-        (JobEnd::Silent, _) => {
-            fail(FailureClass::RetryHere, "silent", "the prover neither told of progress nor computed for too long".to_owned())
-        }
+        (JobEnd::Silent, _) => fail(
+            FailureClass::RetryHere,
+            "silent",
+            "the prover neither told of progress nor computed for too long".to_owned(),
+        ),
         (JobEnd::Lost, _) => fail(FailureClass::RetryHere, "lost", "the prover's exit status was lost".to_owned()),
     }
 }

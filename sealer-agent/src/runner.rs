@@ -143,14 +143,7 @@ impl Runner {
     }
 
     /// Does a stage that is claimed: in the directory of a job that was `left`, or in a new one.
-    pub(crate) async fn work(
-        &self,
-        task: Task,
-        mut pointer: Pointer,
-        mine: Mine,
-        share: Share,
-        ack_wait: Duration,
-    ) {
+    pub(crate) async fn work(&self, task: Task, mut pointer: Pointer, mine: Mine, share: Share, ack_wait: Duration) {
         let Mine { record, mut tenure } = mine;
         let Share { seat, left } = share;
         let left = match left {
@@ -252,7 +245,8 @@ impl Runner {
         let (what, attempt, phase) = (order.shown(), order.attempt(), "starts".to_owned());
         let posted = self.board.begin(dir.id(), JobNow { what, attempt, started_at, phase, permille: None });
         let activity = Activity::of(order);
-        let terms = self.terms.get(&activity).ok_or_else(|| Halt::back(BUSY_DELAY, format!("{activity} has no terms")))?;
+        let terms =
+            self.terms.get(&activity).ok_or_else(|| Halt::back(BUSY_DELAY, format!("{activity} has no terms")))?;
         work(AtWork { dir, posted: &posted, terms, seat, stop: &self.stop }).await
     }
 

@@ -16,7 +16,9 @@ pub(crate) enum BadClasses {
     #[error("no class to serve")]
     None,
     /// A class that promises a GPU, and there is none.
-    #[error("class {0} needs a GPU, and this host has none (no /dev/nvidia*, no /dev/dri, and machine.gpus does not say otherwise)")]
+    #[error(
+        "class {0} needs a GPU, and this host has none (no /dev/nvidia*, no /dev/dri, and machine.gpus does not say otherwise)"
+    )]
     NoGpu(Class),
     /// A class without a slot would take nothing, for ever.
     #[error("classes.{0}.slots = 0: a class that is served needs at least one slot")]
@@ -105,7 +107,8 @@ mod tests {
     fn pc1_slots_follow_the_cores_and_config_wins() {
         let big = Means { cores: 64, memory_bytes: 512 << 30, gpus: 0 };
         assert_eq!(slots(&[Class::Pc1Cpu], &BTreeMap::new(), big, false).unwrap().get(&Class::Pc1Cpu), Some(&16));
-        let sized = super::slots(&[Class::Pc1Cpu], &BTreeMap::new(), big, Some(SealProof::Drg32GiBV1_1), false).unwrap();
+        let sized =
+            super::slots(&[Class::Pc1Cpu], &BTreeMap::new(), big, Some(SealProof::Drg32GiBV1_1), false).unwrap();
         assert_eq!(sized.get(&Class::Pc1Cpu), Some(&9), "512 GiB hold nine PC1 of 32 GiB");
         let configured = BTreeMap::from([(Class::Pc1Cpu, 3)]);
         assert_eq!(slots(&[Class::Pc1Cpu], &configured, big, false).unwrap().get(&Class::Pc1Cpu), Some(&3));
@@ -113,7 +116,8 @@ mod tests {
 
     #[test]
     fn gpu_slots_follow_the_gpus() {
-        let slots = slots(&[Class::C2Gpu, Class::PostGpu], &BTreeMap::new(), Means { gpus: 4, ..SMALL }, false).unwrap();
+        let slots =
+            slots(&[Class::C2Gpu, Class::PostGpu], &BTreeMap::new(), Means { gpus: 4, ..SMALL }, false).unwrap();
         assert_eq!(slots, BTreeMap::from([(Class::C2Gpu, 4), (Class::PostGpu, 4)]));
     }
 

@@ -110,6 +110,8 @@ struct Hold {
     activity: Activity,
     need: Need,
     gpu: Option<u32>,
+    /// Its number among those of its kind: the smallest that was free.
+    number: usize,
 }
 
 /// Names an entry.
@@ -229,12 +231,20 @@ impl Book {
         self.held.get(&id)?.gpu
     }
 
+    /// Its number among the jobs of its kind, from 0.
+    pub(crate) fn number(&self, id: HoldId) -> usize {
+        self.held.get(&id).map_or(0, |hold| hold.number)
+    }
+
     fn enter(&mut self, activity: Activity, need: Need) -> HoldId {
         let taken: BTreeSet<u32> = self.held.values().filter_map(|hold| hold.gpu).collect();
         let gpu = if need.gpu { (0..self.means.gpus).find(|gpu| !taken.contains(gpu)) } else { None };
+        let of_its_kind = self.held.values().filter(|hold| hold.activity == activity);
+        let numbers: BTreeSet<usize> = of_its_kind.map(|hold| hold.number).collect();
+        let number = (0..=numbers.len()).find(|number| !numbers.contains(number)).unwrap_or_default();
         let id = HoldId(self.next);
         self.next += 1;
-        self.held.insert(id, Hold { activity, need, gpu });
+        self.held.insert(id, Hold { activity, need, gpu, number });
         id
     }
 

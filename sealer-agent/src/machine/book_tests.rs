@@ -30,6 +30,11 @@ fn each_job_has_a_gpu_of_its_own_and_gives_it_back() {
     book.give(first, 1);
     let third = book.take(Activity::WindowPost, gpu(1), 1).unwrap();
     assert_eq!(book.gpu(third), Some(0));
+    let labels = [(); 3].map(|()| book.take(Activity::Pc1, cpu(1, 1), 1).unwrap());
+    assert_eq!(labels.map(|id| book.number(id)), [0, 1, 2]);
+    book.give(labels[1], 2);
+    let next = book.take(Activity::Pc1, cpu(1, 1), 2).unwrap();
+    assert_eq!(book.number(next), 1, "the smallest that is free");
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub(crate) struct MachineSection {
     pub(crate) gpus: Option<u32>,
     /// The sectors to expect, `32GiB`; those that came last when absent.
     pub(crate) sector_size: Option<SectorSize>,
+    /// The cgroup that was delegated to this user (`deploy/create-cgroup.sh`): each prover gets one of its own in it.
+    pub(crate) cgroup: Option<String>,
     /// How many jobs may hold a lock at once; one where a stage names a lock that is not here.
     pub(crate) locks: BTreeMap<String, u32>,
 }
@@ -57,6 +59,10 @@ pub(crate) struct StageSection {
     pub(crate) silence_limit: Option<Duration>,
     /// Memory that its prover may hold, mapped files not counted; no limit when absent.
     pub(crate) memory_max_bytes: Option<u64>,
+    /// Sets of processors, `["0-7", "8-15"]`: each job at work has one of them, in turn.
+    pub(crate) cpus: Vec<String>,
+    /// The NUMA node to work on: its processors, unless `cpus` are named, and its memory.
+    pub(crate) numa: Option<u32>,
     /// Variables its prover gets besides those of the agent.
     pub(crate) env: BTreeMap<String, String>,
     /// Jobs of it at once, within its class's slots.

@@ -92,9 +92,7 @@ fn gpus(root: &Path) -> Vec<Gpu> {
         return buses.into_iter().map(of_driver).collect();
     }
     let devices = names(&root.join("dev"));
-    let is_nvidia = |name: &&String| {
-        name.strip_prefix("nvidia").is_some_and(|rest| rest.parse::<u32>().is_ok())
-    };
+    let is_nvidia = |name: &&String| name.strip_prefix("nvidia").is_some_and(|rest| rest.parse::<u32>().is_ok());
     let nvidia = devices.iter().filter(is_nvidia).count();
     let (count, name) = match nvidia {
         0 => (usize::from(devices.iter().any(|name| name == "dri")), "GPU"),
@@ -127,6 +125,11 @@ impl Cpus {
     /// How many.
     pub(crate) const fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// Whether each is in `other` too.
+    pub(crate) fn is_within(&self, other: &Self) -> bool {
+        self.0.iter().all(|cpu| other.0.binary_search(cpu).is_ok())
     }
 
     /// Each.

@@ -128,8 +128,11 @@ impl Seats {
 
     fn seat(&self, activity: Activity, id: HoldId) -> Seat {
         self.turned();
-        let gpu = self.book().gpu(id);
-        Seat { seats: self.clone(), activity, id, gpu }
+        let (gpu, number) = {
+            let book = self.book();
+            (book.gpu(id), book.number(id))
+        };
+        Seat { seats: self.clone(), activity, id, gpu, number }
     }
 
     /// Answers each time a seat was taken or given back.
@@ -183,9 +186,15 @@ pub(crate) struct Seat {
     activity: Activity,
     id: HoldId,
     gpu: Option<u32>,
+    number: usize,
 }
 
 impl Seat {
+    /// Its number among those of its kind, from 0.
+    pub(crate) const fn number(&self) -> usize {
+        self.number
+    }
+
     /// The sector is known: takes what its size takes, or says what there is too little of.
     pub(crate) fn settle(&self, proof: SealProof) -> Result<(), Halt> {
         let Self { seats, activity, id, .. } = self;
@@ -199,10 +208,7 @@ impl Seat {
     /// Variables that tell a prover which GPU is its own.
     pub(crate) fn env(&self) -> Vec<(OsString, OsString)> {
         let Some(gpu) = self.gpu else { return Vec::new() };
-        vec![
-            ("CUDA_DEVICE_ORDER".into(), "PCI_BUS_ID".into()),
-            ("CUDA_VISIBLE_DEVICES".into(), gpu.to_string().into()),
-        ]
+        vec![("CUDA_DEVICE_ORDER".into(), "PCI_BUS_ID".into()), ("CUDA_VISIBLE_DEVICES".into(), gpu.to_string().into())]
     }
 }
 
@@ -251,12 +257,10 @@ mod tests {
         assert!(seats.may_ask(&[Activity::Pc1, Activity::Place]));
         drop(held);
         let one = seats.take(Activity::Pc1).unwrap();
-        let Err(Halt::Back { reason, .. }) = one.settle(SealProof::Drg64GiBV1_1).and(one.settle(proof)).and_then(|()| {
-            let two = seats.take(Activity::Pc1).unwrap();
-            two.settle(SealProof::Drg64GiBV1_1)
-        }) else {
-            panic!("both fit")
-        };
+        one.settle(SealProof::Drg64GiBV1_1).unwrap();
+        one.settle(proof).unwrap();
+        let two = seats.take(Activity::Pc1).unwrap();
+        let Err(Halt::Back { reason, .. }) = two.settle(SealProof::Drg64GiBV1_1) else { panic!("both fit") };
         assert_eq!(reason, "pc1 of a 64GiB sector needs 113 GiB of memory, 71 of 128 GiB are free");
     }
 

@@ -2,7 +2,12 @@
 
 use std::{collections::BTreeMap, ffi::OsString, time::Duration};
 
-use super::{activity::Activity, config::StageSection};
+use super::{
+    activity::Activity,
+    config::StageSection,
+    confine::{BadConfinement, Confinement},
+    discover::Host,
+};
 use crate::config::Config;
 
 /// Ten times what loading the parameters of a 64 GiB proof takes on a slow disk, the longest that a sound prover sits
@@ -20,23 +25,26 @@ pub(crate) struct Terms {
     pub(crate) memory_max: Option<u64>,
     /// Variables that it gets.
     pub(crate) env: Vec<(OsString, OsString)>,
+    /// What it is kept to.
+    pub(crate) confinement: Confinement,
 }
 
 impl Terms {
     /// The terms of every stage: a job of an earlier run may be of a class that is not served any more.
-    pub(crate) fn by_activity(config: &Config) -> BTreeMap<Activity, Self> {
-        Activity::ALL.into_iter().map(|activity| (activity, Self::of(config, activity))).collect()
+    pub(crate) fn by_activity(config: &Config, host: &Host) -> Result<BTreeMap<Activity, Self>, BadConfinement> {
+        Activity::ALL.into_iter().map(|activity| Ok((activity, Self::of(config, activity, host)?))).collect()
     }
 
-    fn of(config: &Config, activity: Activity) -> Self {
+    fn of(config: &Config, activity: Activity, host: &Host) -> Result<Self, BadConfinement> {
         let none = StageSection::default();
         let section = config.stages.get(&activity).unwrap_or(&none);
-        Self {
+        Ok(Self {
             time_limit: section.time_limit.unwrap_or_else(|| config.time_limit(activity.class())),
             silence_limit: Some(section.silence_limit.unwrap_or(SILENCE_DEFAULT)).filter(|limit| !limit.is_zero()),
             memory_max: section.memory_max_bytes,
             env: section.env.iter().map(|(name, value)| (name.into(), value.into())).collect(),
-        }
+            confinement: Confinement::of(config, activity.as_str(), section, host)?,
+        })
     }
 }
 
@@ -60,7 +68,8 @@ mod tests {
             ..StageSection::default()
         };
         config.stages.insert(Activity::TreeD, section);
-        let terms = Terms::by_activity(&config);
+        let host = super::super::discover::host(std::path::Path::new("/nowhere"));
+        let terms = Terms::by_activity(&config, &host).unwrap();
         let tree_d = &terms[&Activity::TreeD];
         assert_eq!((tree_d.time_limit, tree_d.silence_limit, tree_d.memory_max), (minute, None, Some(1 << 30)));
         assert_eq!(tree_d.env, [("RUST_LOG".into(), "debug".into())]);

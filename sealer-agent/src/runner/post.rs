@@ -37,14 +37,7 @@ impl Runner {
         self.post_work(class, task, pointer, ack_wait, share).instrument(span).await;
     }
 
-    async fn post_work(
-        &self,
-        class: Class,
-        task: PostTask,
-        mut pointer: Pointer,
-        ack_wait: Duration,
-        share: Share,
-    ) {
+    async fn post_work(&self, class: Class, task: PostTask, mut pointer: Pointer, ack_wait: Duration, share: Share) {
         let Share { seat, left } = share;
         if self.offered.was_offered(pointer.subject()) {
             return settle(pointer.close(), Fate::Ack).await;

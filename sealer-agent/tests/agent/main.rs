@@ -6,6 +6,7 @@
 mod adoption;
 mod cluster;
 mod commands;
+mod confined;
 mod ends;
 mod host_files;
 mod life;

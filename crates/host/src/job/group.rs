@@ -51,6 +51,7 @@ impl Group {
     /// Whether no member lives. The dead whom their parent has not reaped count as gone: they hold nothing, and behind
     /// some container inits they stay for good.
     pub(super) fn is_gone(self) -> bool {
-        test_kill_process_group(self.leader) == Err(Errno::SRCH) || self.members().is_some_and(|living| living.is_empty())
+        test_kill_process_group(self.leader) == Err(Errno::SRCH)
+            || self.members().is_some_and(|living| living.is_empty())
     }
 }

@@ -23,12 +23,7 @@ impl Stat {
         let field = |index: usize| fields.get(index).copied();
         // Fields 14 to 17 of the line; the state is field 3.
         let ticks = (11..=14).filter_map(field).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
-        Some(Self {
-            pid,
-            state: field(0)?.chars().next()?,
-            group: field(2)?.parse().ok()?,
-            cpu_ticks: ticks,
-        })
+        Some(Self { pid, state: field(0)?.chars().next()?, group: field(2)?.parse().ok()?, cpu_ticks: ticks })
     }
 
     /// The dead whom their parent has not reaped hold nothing, and behind some container inits they stay for good.

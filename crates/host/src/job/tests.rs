@@ -226,7 +226,8 @@ async fn another_process_of_the_same_number_is_not_adopted() {
 #[tokio::test]
 async fn a_daemon_that_left_the_group_ends_with_its_job() {
     let dir = tempdir().unwrap();
-    let script = "setsid sh -c 'echo $$ > daemon; while :; do sleep 0.05; done' & while ! [ -s daemon ]; do sleep 0.01; done";
+    let script =
+        "setsid sh -c 'echo $$ > daemon; while :; do sleep 0.05; done' & while ! [ -s daemon ]; do sleep 0.01; done";
     let kin = Kin { mark: Some(dir.path().into()), cgroups: vec![] };
     assert_eq!(run(JobSpec { kin, ..sh(&dir, script) }).await, JobEnd::Exited { code: 0 });
     let daemon = line_in(&dir.path().join("daemon")).await;
