@@ -86,7 +86,7 @@ fn a_small_virtual_machine_is_read() {
 
 #[test]
 fn gpus_behind_device_files_alone_are_counted() {
-    let file = |path: &str| (path.to_owned(), String::new());
+    let file = |path: &str| (path.to_owned(), "x".to_owned());
     let nvidia = tree(&[file("dev/nvidia0"), file("dev/nvidia1"), file("dev/nvidiactl"), file("dev/nvidia-uvm")]);
     assert_eq!(host(nvidia.path()).gpus.len(), 2);
     let other = tree(&[file("dev/dri/renderD128")]);

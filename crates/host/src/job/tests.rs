@@ -124,6 +124,15 @@ async fn silence_ends_a_job() {
 }
 
 #[tokio::test]
+async fn who_computes_is_not_silent() {
+    let dir = tempdir().unwrap();
+    let silence = Some((dir.path().join("progress"), Duration::from_secs(1)));
+    let deadline = Some(Duration::from_secs(4));
+    let end = run(JobSpec { silence, deadline, ..sh(&dir, "while :; do :; done") }).await;
+    assert_eq!(end, JobEnd::TimedOut);
+}
+
+#[tokio::test]
 async fn an_end_before_the_cancel_counts() {
     let dir = tempdir().unwrap();
     let job = Job::start(sh(&dir, "exit 0")).unwrap();
