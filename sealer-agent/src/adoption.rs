@@ -17,9 +17,10 @@ use crate::{
     halt::{BUSY_DELAY, Halt},
     job_dir::{self, AgentDir, Found, JobDir, Left, Order, Ordered},
     journal::Journal,
+    machine::{activity::Activity, seats::Seat},
     parting,
     process::{self, ProcessId},
-    runner::{Claimed, Runner, sector_span},
+    runner::{Claimed, Runner, Share, sector_span},
     running::{Pointer, Running},
     settle::{Fate, settle},
 };
@@ -137,25 +138,36 @@ impl Runner {
     /// Goes on with a job of an earlier run, with or without its task.
     pub(crate) async fn adopt(&self, waiting: Waiting, ack_wait: Duration) {
         let Waiting { adopted, pointer } = waiting;
+        let seat = self.seats.take_anyway(Activity::of(&adopted.order));
         match adopted.order.what.clone() {
             Ordered::Partition { task } => {
                 let class = adopted.order.class;
-                Box::pin(self.post_task(class, *task, pointer, ack_wait, Some(adopted))).await;
+                let share = Share { seat, left: Some(adopted) };
+                Box::pin(self.post_task(class, *task, pointer, ack_wait, share)).await;
             }
             Ordered::Sector { task, claim } => {
                 let span = sector_span(&task);
-                Box::pin(self.adopt_stage(task, claim, pointer, adopted, ack_wait)).instrument(span).await;
+                let adopting = self.adopt_stage(task, claim, pointer, (seat, adopted), ack_wait);
+                Box::pin(adopting).instrument(span).await;
             }
         }
     }
 
-    async fn adopt_stage(&self, task: Task, claim: ClaimRef, pointer: Pointer, adopted: Adopted, ack_wait: Duration) {
+    async fn adopt_stage(
+        &self,
+        task: Task,
+        claim: ClaimRef,
+        pointer: Pointer,
+        (seat, adopted): (Seat, Adopted),
+        ack_wait: Duration,
+    ) {
         let began = tokio::time::Instant::now();
         loop {
             let claimed = self.claimed(&task, pointer.subject(), Some(claim), ack_wait);
             let why = match parting::within(&self.stop, claimed).await.unwrap_or(Err(Halt::Interrupted)) {
                 Ok(Claimed::Work(mine)) => {
-                    return Box::pin(self.work(task, pointer, *mine, Some(adopted), ack_wait)).await;
+                    let share = Share { seat, left: Some(adopted) };
+                    return Box::pin(self.work(task, pointer, *mine, share, ack_wait)).await;
                 }
                 Ok(Claimed::Old) => {
                     adopted.end().await;

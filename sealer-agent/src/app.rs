@@ -44,7 +44,8 @@ use crate::{
     journal::Journal,
     layout_watch,
     leftovers::{self, Sweeper},
-    machine, names,
+    machine::{self, activity::Activity, confine, seats::Seats, terms::Terms},
+    names,
     now::now,
     process::ProcessId,
     queue::{self, Queue},
@@ -76,6 +77,8 @@ struct Plan {
     host: String,
     dir: AgentDir,
     slots: BTreeMap<Class, u32>,
+    seats: Seats,
+    terms: BTreeMap<Activity, Terms>,
     stores: Stores,
     prover: Prover,
     _lock: FileLock,
@@ -88,7 +91,7 @@ struct OfRun {
     run: Uuid,
     stop: CancellationToken,
     gate: Gate,
-    limits: watch::Receiver<BTreeMap<Class, Duration>>,
+    terms: watch::Receiver<BTreeMap<Activity, Terms>>,
 }
 
 /// Runs an agent until it is told to stop.
@@ -109,8 +112,8 @@ pub(crate) async fn run(home: &Path, config: Config, live: Live<Config>) -> Resu
     let process = ProcessId::current().context("read /proc")?;
     let (run, board) = (Uuid::new_v4(), Board::new());
     let heartbeat = heartbeat(&nats, &config, &plan, &board, &gate, &process, run).await?;
-    let limits = watch::Sender::new(reload::time_limits(&config));
-    let of_run = OfRun { board, process, run, stop: stop.clone(), gate: gate.clone(), limits: limits.subscribe() };
+    let terms = watch::Sender::new(plan.terms.clone());
+    let of_run = OfRun { board, process, run, stop: stop.clone(), gate: gate.clone(), terms: terms.subscribe() };
     let runner = Arc::new(runner(&nats, &plan, &queue, of_run, tools(&nats, &config, &plan).await?).await?);
     // Before anything is asked for: a task that comes back must find its job running.
     let mut left = adoption::own(&plan.dir, &runner.process, &runner.journal, &runner.running)
@@ -131,14 +134,15 @@ pub(crate) async fn run(home: &Path, config: Config, live: Live<Config>) -> Resu
         sources: queue.into_sources().into_iter().map(|sources| (sources.class, sources)).collect(),
         runner: Arc::clone(&runner),
         gate,
+        seats: plan.seats.clone(),
         patience: config.grace + PARTING_MAX,
         stop: stop.clone(),
-        seats: BTreeMap::new(),
+        loops: BTreeMap::new(),
     };
     for (class, slots) in &plan.slots {
-        floor.seat(*class, *slots, || left.iter().position(|job| job.class() == *class).map(|at| left.swap_remove(at)));
+        floor.fill(*class, *slots, || left.iter().position(|job| job.class() == *class).map(|at| left.swap_remove(at)));
     }
-    tasks.spawn("configuration", reload::run(live, floor, limits, stop.clone()));
+    tasks.spawn("configuration", reload::run(live, floor, terms, stop.clone()));
     // More jobs than slots, or of a class that is not served any more: they run already.
     for job in left {
         let (runner, ack_wait) = (Arc::clone(&runner), runner.ack_wait);
@@ -200,7 +204,7 @@ async fn heartbeat(
 }
 
 async fn runner(nats: &Nats, plan: &Plan, queue: &Queue, of_run: OfRun, tools: Tools) -> Result<Runner, CliError> {
-    let OfRun { board, process, run, stop, gate, limits } = of_run;
+    let OfRun { board, process, run, stop, gate, terms } = of_run;
     let journal = Journal::open(plan.dir.results(), nats.clone(), tools.sectors.clone());
     Ok(Runner {
         claims: Claims::new(queue.claims(), Claimant { agent: plan.agent.clone(), run }),
@@ -209,10 +213,11 @@ async fn runner(nats: &Nats, plan: &Plan, queue: &Queue, of_run: OfRun, tools: T
         journal: journal.context("open the journal")?,
         offered: Arc::default(),
         running: Running::default(),
+        seats: plan.seats.clone(),
         dir: plan.dir.clone(),
         process,
-        limits,
         gate,
+        terms,
         said: Said::default(),
         ack_wait: queue.ack_wait(),
         stop,
@@ -241,12 +246,19 @@ fn plan(home: &Path, config: &Config) -> Result<Plan, CliError> {
                 .hint("name the place: --place NAME, or `place = \"NAME\"` in agent.toml")
         })?,
     };
-    let slots = slots::slots(&config.serve, &config.configured_slots(), machine::discover(), config.allow_cpu)?;
+    let found = machine::discover();
+    let means = machine::means(config, &found);
+    let terms = Terms::by_activity(config, &found)?;
+    config.machine.cgroup.as_deref().map_or(Ok(()), confine::check)?;
+    let sectors = config.machine.sector_size.map(|size| size.0);
+    let slots = slots::slots(&config.serve, &config.configured_slots(), means, sectors, config.allow_cpu)?;
+    let seats = Seats::new(config, means, &slots);
     let stores = open_stores(home, config, &slots)?;
     let program = prover_program(config)?;
     let (agent, dir, lock) = take_name(home, config, &place)?;
-    let prover = Prover { program, grace: config.grace };
-    Ok(Plan { place, agent, host, dir, slots, stores, prover, _lock: lock })
+    let own = std::env::current_exe().context("find this program")?;
+    let prover = Prover { program, agent: own, grace: config.grace };
+    Ok(Plan { place, agent, host, dir, slots, seats, terms, stores, prover, _lock: lock })
 }
 
 /// Free classes work on no store and open none: a disk that is away is nothing to them.

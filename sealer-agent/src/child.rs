@@ -9,8 +9,9 @@ use std::{
 
 use anyhow::Context as _;
 use host::{
+    cgroup::JobCgroup,
     durable,
-    job::{Job, JobEnd, JobSpec, Orphan},
+    job::{Job, JobEnd, JobSpec, Kin, Orphan},
 };
 use prover::job::{JobResult, Output, PROGRESS, Progress, REQUEST, RESULT, Request, STDERR};
 use streams::message::{FailureClass, decode, encode};
@@ -22,6 +23,7 @@ use crate::{
     gate::Gate,
     halt::Halt,
     job_dir::{self, Child, JobDir, Left},
+    machine::{confine, seats::Seat, terms::Terms},
     now::now,
     outcome::{self, Judged, ResultFile},
     process,
@@ -36,6 +38,8 @@ const TAIL_BYTES: u64 = 2048;
 pub(crate) struct Prover {
     /// The program.
     pub(crate) program: PathBuf,
+    /// This program, through which a prover that is to be confined is started.
+    pub(crate) agent: PathBuf,
     /// How long it may take to end once it is told to.
     pub(crate) grace: Duration,
 }
@@ -45,7 +49,8 @@ pub(crate) struct Prover {
 pub(crate) struct AtWork<'a> {
     pub(crate) dir: &'a JobDir,
     pub(crate) posted: &'a Posted,
-    pub(crate) limit: Duration,
+    pub(crate) terms: &'a Terms,
+    pub(crate) seat: &'a Seat,
     pub(crate) stop: &'a CancellationToken,
     /// Told once the prover works.
     pub(crate) gate: &'a Gate,
@@ -59,6 +64,20 @@ impl AtWork<'_> {
         let dir = self.dir.path();
         matches!(read_request(dir), Ok(Some(asked)) if asked == *request)
             && !matches!(job_dir::left(dir), Ok(Left::Nothing) | Err(_))
+    }
+
+    fn silence(&self) -> Option<(PathBuf, Duration)> {
+        self.terms.silence_limit.map(|limit| (self.dir.path().join(PROGRESS), limit))
+    }
+
+    /// Whatever a prover starts is known by its job, wherever it moves.
+    fn kin(&self) -> Kin {
+        let cgroups = self.cgroup().map(|cgroup| cgroup.folders().to_vec()).unwrap_or_default();
+        Kin { mark: Some(self.dir.path().into()), cgroups }
+    }
+
+    fn cgroup(&self) -> Option<JobCgroup> {
+        self.terms.confinement.open(&self.dir.id().to_string())
     }
 }
 
@@ -80,6 +99,9 @@ impl Prover {
             Earlier::Result => JobEnd::Exited { code: 0 },
         };
         host::failpoint!("agent.child.ended");
+        if let Some(cgroup) = at.cgroup() {
+            cgroup.remove();
+        }
         match outcome::judge(end, read_result(dir), &log_tail(&dir.join(STDERR))) {
             Judged::Done(output) => Ok(output),
             Judged::Failed(failure) => Err(Halt::Failed(failure)),
@@ -91,15 +113,26 @@ impl Prover {
         let dir = at.dir.path();
         write_request(dir, request).map_err(Halt::disk)?;
         host::failpoint!("agent.child.ordered");
+        let confinement = &at.terms.confinement;
+        let prepared = confinement.prepare(&at.dir.id().to_string(), at.seat.number());
+        let (_, mut args) = prepared
+            .map_err(|error| Halt::failed(FailureClass::RetryElsewhere, confine::NOT_CONFINED, format!("{error:#}")))?;
+        host::failpoint!("agent.child.confined");
+        let program = if args.is_empty() { &self.program } else { &self.agent };
+        if !args.is_empty() {
+            args.push(self.program.clone().into());
+        }
+        args.push(dir.into());
         let spec = JobSpec {
-            program: self.program.clone(),
-            args: vec![dir.into()],
+            program: program.clone(),
+            args,
             dir: dir.to_owned(),
-            env: Vec::new(),
+            env: at.seat.env().into_iter().chain(at.terms.env.iter().cloned()).collect(),
             stderr: dir.join(STDERR),
-            deadline: Some(at.limit),
-            // A Groth16 proof says nothing for as long as it takes: only the deadline can tell.
-            silence: None,
+            deadline: Some(at.terms.time_limit),
+            silence: at.silence(),
+            memory_max: at.terms.memory_max,
+            kin: at.kin(),
             grace: self.grace,
         };
         let job = Job::start(spec).map_err(|error| {
@@ -155,7 +188,10 @@ impl Prover {
         let orphan = Orphan {
             pid: child.process.pid,
             stderr: at.dir.path().join(STDERR),
-            deadline: Some(at.limit.saturating_sub(ran)),
+            deadline: Some(at.terms.time_limit.saturating_sub(ran)),
+            silence: at.silence(),
+            memory_max: at.terms.memory_max,
+            kin: at.kin(),
             grace: self.grace,
         };
         let job = Job::adopt(orphan, || child.process.is_alive());
@@ -216,3 +252,7 @@ fn log_tail(path: &Path) -> String {
     };
     read().map(|tail| String::from_utf8_lossy(&tail).into_owned()).unwrap_or_default()
 }
+
+#[cfg(test)]
+#[path = "child_tests.rs"]
+mod tests;

@@ -9,6 +9,8 @@ use streams::{
     stage::Class,
 };
 
+use crate::machine::confine::JoinArgs;
+
 const EXAMPLES: &str = "\
 Examples:
   sealer-agent store init /mnt/nvme0 /mnt/nvme1
@@ -80,6 +82,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         agents: AgentArgs,
     },
+    /// Become a prover that is kept to its processors and its cgroup
+    #[command(hide = true)]
+    Join(JoinArgs),
     /// List what the agents of this host are doing
     Jobs {
         #[command(flatten)]

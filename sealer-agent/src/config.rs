@@ -8,6 +8,11 @@ use streams::{
     stage::Class,
 };
 
+use crate::machine::{
+    activity::Activity,
+    config::{MachineSection, StageSection},
+};
+
 /// The environment's prefix; two underscores part a table from its key.
 pub(crate) const ENV_PREFIX: &str = "SEALSTREAM_AGENT_";
 /// The file's name within the home.
@@ -27,6 +32,10 @@ pub(crate) struct Config {
     pub(crate) serve: Vec<Class>,
     /// Settings by class.
     pub(crate) classes: BTreeMap<Class, ClassSection>,
+    /// What the machine has for this agent.
+    pub(crate) machine: MachineSection,
+    /// Settings by stage.
+    pub(crate) stages: BTreeMap<Activity, StageSection>,
     /// Whether a `-gpu` class may run on the CPU.
     pub(crate) allow_cpu: bool,
     /// Stores to open instead of all initialised ones of this host.
@@ -53,6 +62,8 @@ impl Default for Config {
             place: None,
             serve: Vec::new(),
             classes: BTreeMap::new(),
+            machine: MachineSection::default(),
+            stages: BTreeMap::new(),
             allow_cpu: false,
             stores: Vec::new(),
             keep_free_bytes: 64 << 20,

@@ -3,7 +3,7 @@
 use host::exit::{CliError, Exit};
 use streams::error::QueueError;
 
-use crate::{slots::BadClasses, store::StoreError};
+use crate::{machine::confine::BadConfinement, slots::BadClasses, store::StoreError};
 
 impl From<StoreError> for CliError {
     fn from(error: StoreError) -> Self {
@@ -47,4 +47,10 @@ pub(crate) fn queue(error: QueueError) -> CliError {
 fn told(exit: Exit, error: impl std::error::Error + Send + Sync + 'static) -> CliError {
     let error = anyhow::Error::from(error);
     CliError::new(exit, format!("{error:#}"))
+}
+
+impl From<BadConfinement> for CliError {
+    fn from(error: BadConfinement) -> Self {
+        told(Exit::Config, error).hint("`lscpu -e` lists processors with their nodes and caches")
+    }
 }

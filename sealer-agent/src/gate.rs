@@ -30,7 +30,7 @@ struct State {
 
 /// One slot of a class.
 #[derive(Debug, Clone)]
-pub(crate) struct Seat {
+pub(crate) struct Slot {
     pub(crate) gate: Gate,
     pub(crate) class: Class,
     /// From 1.
@@ -132,7 +132,7 @@ impl Gate {
     }
 }
 
-impl Seat {
+impl Slot {
     /// Whether this slot may ask for work that is bound to this place, or for work of any place.
     pub(crate) fn may_ask(&self, bound: bool) -> bool {
         let state = self.gate.state();
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn a_slot_beyond_their_number_asks_for_nothing() {
         let gate = Gate::new(BTreeMap::from([(Class::Pc1Cpu, 2)]));
-        let seat = |slot| Seat { gate: gate.clone(), class: Class::Pc1Cpu, slot };
+        let seat = |slot| Slot { gate: gate.clone(), class: Class::Pc1Cpu, slot };
         assert!(seat(2).may_ask(false) && !seat(3).may_ask(true));
         gate.set_slots(Class::Pc1Cpu, 3);
         assert!(seat(3).may_ask(true));

@@ -1,11 +1,14 @@
 //! Taking work: a slot first, then one message for it.
 //!
+//! A request is opened only while what such work takes is free ([`Seats`]); work that comes when it is not any more is
+//! surplus.
+//!
 //! Each slot is a loop of its own that never has more than one task. A slot of a class with both kinds of work asks for
 //! the bound kind and for placements at once, prefers the bound, and gives a surplus answer back the moment it comes.
 //! An open request is never dropped while the agent runs: its answer would be lost with it until `ack_wait` is over.
 //! What a slot may ask for at all is the [gate](crate::gate)'s to say; what comes and may not begin any more goes back.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
 use futures::FutureExt as _;
 use host::retry::Backoff;
@@ -16,7 +19,11 @@ use streams::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{gate::Seat, parting};
+use crate::{
+    gate::Slot,
+    machine::{activity::Activity, seats::Seats},
+    parting,
+};
 
 /// How long one request for work stays open at the server.
 const PULL_WAIT: Duration = Duration::from_secs(30);
@@ -41,6 +48,15 @@ pub(crate) struct Consumer {
     pub(crate) bound: bool,
 }
 
+/// What decides whether a slot may ask for work.
+#[derive(Debug, Clone)]
+pub(crate) struct Door {
+    /// What a person said about this agent.
+    pub(crate) slot: Slot,
+    /// What of the machine is free.
+    pub(crate) seats: Seats,
+}
+
 /// Brings one task from its delivery to its acknowledgement.
 pub(crate) trait Run: Send + Sync {
     /// A job of an earlier run.
@@ -57,7 +73,7 @@ pub(crate) trait Run: Send + Sync {
 /// `patience` to come to its end.
 pub(crate) async fn serve<R: Run>(
     sources: Sources,
-    seat: Seat,
+    door: Door,
     runner: Arc<R>,
     first_job: Option<R::Left>,
     stop: CancellationToken,
@@ -66,24 +82,29 @@ pub(crate) async fn serve<R: Run>(
     if let Some(job) = first_job {
         to_its_end(runner.go_on(job), &stop, patience).await;
     }
-    let mut requests: Vec<Request> = sources.pullers.into_iter().map(Request::new).collect();
-    let mut turns = seat.turns();
+    let mut requests = requests(sources.class, sources.pullers);
+    let (mut duties, mut turns) = (door.slot.turns(), door.seats.turns());
     let mut failures = 0;
     while !stop.is_cancelled() {
+        duties.mark_unchanged();
         turns.mark_unchanged();
+        let opens_in = requests.iter().filter_map(|request| door.seats.opens_in(&request.activities)).min();
         let answer = tokio::select! {
-            answer = first(&mut requests, &seat) => answer,
-            // What may be asked for is another question now. Without an answer that is dropped: requests stay open.
-            _ = turns.changed() => continue,
+            // In one order, so that one seed of the simulator is one run.
+            biased;
+            answer = first(&mut requests, &door) => answer,
             () = stop.cancelled() => break,
+            // What may be asked for is another question now. Without an answer that is dropped: requests stay open.
+            _ = duties.changed() => continue,
+            _ = turns.changed() => continue,
+            () = tokio::time::sleep(opens_in.unwrap_or(PULL_WAIT)) => continue,
         };
         match answer {
-            Ok(Came { delivery, bound, .. }) if !seat.may_ask(bound) => nak(delivery).await,
+            Ok(Came { delivery, bound, .. }) if !door.slot.may_ask(bound) => nak(delivery).await,
             Ok(Came { delivery, ack_wait, .. }) => {
                 failures = 0;
                 let work = runner.run(sources.class, delivery, ack_wait);
                 tokio::select! {
-                    // In one order, so that one seed of the simulator is one run.
                     biased;
                     () = to_its_end(work, &stop, patience) => {}
                     never = give_back(&mut requests) => match never {},
@@ -125,43 +146,55 @@ struct Came {
 struct Request {
     puller: Puller,
     bound: bool,
+    /// What comes from it.
+    activities: Vec<Activity>,
     asking: Option<Asking>,
 }
 
-impl Request {
-    fn new(consumer: Consumer) -> Self {
-        let Consumer { puller, bound } = consumer;
-        Self { puller, bound, asking: None }
-    }
+/// A class with both kinds of work has labelling at its place and placements anywhere; any other has all of its work in
+/// each consumer.
+fn requests(class: Class, consumers: Vec<Consumer>) -> Vec<Request> {
+    let activities = |bound: bool| match (class, bound) {
+        (Class::Pc1Cpu, true) => vec![Activity::Pc1],
+        (Class::Pc1Cpu, false) => vec![Activity::Place],
+        _ => Activity::ALL.into_iter().filter(|activity| activity.class() == class).collect(),
+    };
+    let request = |Consumer { puller, bound }| Request { puller, bound, activities: activities(bound), asking: None };
+    consumers.into_iter().map(request).collect()
+}
 
-    fn asking(&mut self) -> &mut Asking {
-        self.asking.get_or_insert_with(|| {
+impl Request {
+    /// The open request. None is opened while a person forbids what it may bring, or there is no seat for it.
+    fn asking(&mut self, door: &Door) -> Option<&mut Asking> {
+        if self.asking.is_none() && door.slot.may_ask(self.bound) && door.seats.may_ask(&self.activities) {
             let puller = self.puller.clone();
-            async move { puller.next(PULL_WAIT).await }.boxed()
-        })
+            self.asking = Some(async move { puller.next(PULL_WAIT).await }.boxed());
+        }
+        self.asking.as_mut()
     }
 }
 
 /// The first message that comes, by preference when several are there. A request that is open is never dropped; a new
 /// one is made only for what this slot may ask for.
-async fn first(requests: &mut [Request], seat: &Seat) -> Result<Came, QueueError> {
+async fn first(requests: &mut [Request], door: &Door) -> Result<Came, QueueError> {
     std::future::poll_fn(|context| {
         for request in requests.iter_mut() {
-            while request.asking.is_some() || seat.may_ask(request.bound) {
-                let std::task::Poll::Ready(answer) = request.asking().as_mut().poll(context) else { break };
+            while let Some(asking) = request.asking(door)
+                && let Poll::Ready(answer) = asking.as_mut().poll(context)
+            {
                 request.asking = None;
                 match answer {
                     Ok(Some(delivery)) => {
                         let (ack_wait, bound) = (request.puller.ack_wait(), request.bound);
-                        return std::task::Poll::Ready(Ok(Came { delivery, ack_wait, bound }));
+                        return Poll::Ready(Ok(Came { delivery, ack_wait, bound }));
                     }
                     // Nothing within the wait: ask again.
                     Ok(None) => {}
-                    Err(error) => return std::task::Poll::Ready(Err(error)),
+                    Err(error) => return Poll::Ready(Err(error)),
                 }
             }
         }
-        std::task::Poll::Pending
+        Poll::Pending
     })
     .await
 }

@@ -110,6 +110,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
             let runtime = tokio::runtime::Runtime::new().map_err(anyhow::Error::from)?;
             runtime.block_on(order.drain(deadline, !no_wait, &config))
         }
+        Some(Command::Join(args)) => machine::confine::join(&args),
         Some(Command::Jobs { output }) => view::jobs(&home, output.output),
     }
 }

@@ -1,24 +1,35 @@
-//! What this host is and has.
+//! What this host is and has, and what is done with it.
+//!
+//! [`discover`] reads what there is, [`needs`] says what a job takes, the [`book`] who may start, and [`seats`] are its
+//! entries for as long as jobs last. [`terms`] are what a stage's prover is given and allowed. What a person may say about
+//! all of it is in [`config`].
 
-use std::{fs, io, thread};
+use std::{fs, io, path::Path, thread};
 
-use crate::slots::Machine;
+pub(crate) mod activity;
+pub(crate) mod book;
+pub(crate) mod config;
+pub(crate) mod confine;
+pub(crate) mod discover;
+pub(crate) mod needs;
+pub(crate) mod seats;
+pub(crate) mod terms;
 
 /// The kernel's name for the host.
 pub(crate) fn hostname() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_owned())
 }
 
-/// Cores and GPU.
-pub(crate) fn discover() -> Machine {
-    Machine { cores: thread::available_parallelism().map_or(1, usize::from), gpu: has_gpu() }
+/// What was found on this host.
+pub(crate) fn discover() -> discover::Host {
+    let host = discover::host(Path::new("/"));
+    let (cpus, cores, l3, nodes) = (host.cpus.len(), host.cores.len(), host.l3.len(), host.nodes.len());
+    let gpus: Vec<&str> = host.gpus.iter().map(|gpu| gpu.name.as_str()).collect();
+    tracing::info!(cpus, cores, l3, nodes, memory_gib = host.memory_bytes >> 30, ?gpus, "machine");
+    host
 }
 
-fn has_gpu() -> bool {
-    let Ok(devices) = fs::read_dir("/dev") else { return false };
-    devices.flatten().any(|device| {
-        let name = device.file_name();
-        let name = name.to_string_lossy();
-        name == "dri" || name.strip_prefix("nvidia").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-    })
+/// What there is for this agent's jobs.
+pub(crate) fn means(config: &crate::config::Config, host: &discover::Host) -> book::Means {
+    seats::means(config, host, thread::available_parallelism().map_or(1, usize::from))
 }

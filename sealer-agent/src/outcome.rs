@@ -65,14 +65,17 @@ pub(crate) fn judge(end: JobEnd, result: ResultFile, log: &str) -> Judged {
         (JobEnd::OutOfMemory, _) => fail(
             FailureClass::RetryElsewhere,
             "out-of-memory",
-            "the kernel killed the prover for want of memory".to_owned(),
+            "the prover was killed for want of memory: of the host, of its cgroup, or of what its stage may hold"
+                .to_owned(),
         ),
         (JobEnd::TimedOut, _) => {
             fail(FailureClass::RetryElsewhere, "timed-out", "the prover took longer than its time limit".to_owned())
         }
-        (JobEnd::Silent, _) => {
-            fail(FailureClass::RetryHere, "silent", "the prover's progress file stood still too long".to_owned())
-        }
+        (JobEnd::Silent, _) => fail(
+            FailureClass::RetryHere,
+            "silent",
+            "the prover neither told of progress nor computed for too long".to_owned(),
+        ),
         (JobEnd::Lost, _) => fail(FailureClass::RetryHere, "lost", "the prover's exit status was lost".to_owned()),
     }
 }

@@ -47,14 +47,15 @@ impl ProcessId {
     }
 }
 
-/// Ends every prover that works on a job directory, and returns when none is left. An agent that was killed cannot
-/// have told anybody its child's pid, but the child carries the directory as its last argument.
+/// Ends every prover that works on a job directory, and whatever it started; returns when none is left. An agent that
+/// was killed cannot have told anybody its child's pid, but the child carries the directory as its last argument, and
+/// its children as their mark.
 pub(crate) fn end_job(job: &Path) -> io::Result<()> {
     let began = Instant::now();
     loop {
         let provers = provers_of(job)?;
         if provers.is_empty() {
-            return Ok(());
+            return host::job::end_marked(job.as_os_str(), GONE_MAX);
         }
         if began.elapsed() > GONE_MAX {
             let pids: Vec<String> = provers.iter().map(ToString::to_string).collect();

@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
-    gate::{Gate, Seat},
-    intake::{self, Sources},
-    machine,
+    gate::{Gate, Slot},
+    intake::{self, Door, Sources},
+    machine::{self, activity::Activity, seats::Seats, terms::Terms},
     runner::Runner,
     slots,
 };
@@ -25,7 +25,7 @@ use crate::{
 enum Applies {
     Log,
     Slots,
-    TimeLimits,
+    Terms,
     AtRestart,
 }
 
@@ -36,30 +36,31 @@ pub(crate) struct Floor {
     pub(crate) sources: BTreeMap<Class, Sources>,
     pub(crate) runner: Arc<Runner>,
     pub(crate) gate: Gate,
+    pub(crate) seats: Seats,
     pub(crate) patience: Duration,
     pub(crate) stop: CancellationToken,
     /// Loops that run, by class.
-    pub(crate) seats: BTreeMap<Class, u32>,
+    pub(crate) loops: BTreeMap<Class, u32>,
 }
 
 impl Floor {
     /// Makes the loops of a class as many as its slots; `left` are jobs of an earlier run, which come first. Those that
     /// are too many ask for nothing any more.
-    pub(crate) fn seat(
+    pub(crate) fn fill(
         &mut self,
         class: Class,
         slots: u32,
         mut left: impl FnMut() -> Option<crate::adoption::Waiting>,
     ) {
         let Some(sources) = self.sources.get(&class) else { return };
-        let seated = self.seats.get(&class).copied().unwrap_or(0);
-        for slot in seated.saturating_add(1)..=slots {
-            let seat = Seat { gate: self.gate.clone(), class, slot };
+        let there = self.loops.get(&class).copied().unwrap_or(0);
+        for slot in there.saturating_add(1)..=slots {
+            let door = Door { slot: Slot { gate: self.gate.clone(), class, slot }, seats: self.seats.clone() };
             let (runner, stop) = (Arc::clone(&self.runner), self.stop.clone());
-            let loop_of = intake::serve(sources.clone(), seat, runner, left(), stop, self.patience);
+            let loop_of = intake::serve(sources.clone(), door, runner, left(), stop, self.patience);
             self.tasks.spawn(format!("{class} slot {slot}"), loop_of);
         }
-        self.seats.insert(class, seated.max(slots));
+        self.loops.insert(class, there.max(slots));
     }
 }
 
@@ -67,7 +68,7 @@ impl Floor {
 pub(crate) async fn run(
     mut live: Listening<Config>,
     mut floor: Floor,
-    limits: watch::Sender<BTreeMap<Class, Duration>>,
+    terms: watch::Sender<BTreeMap<Activity, Terms>>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     loop {
@@ -76,7 +77,7 @@ pub(crate) async fn run(
             () = stop.cancelled() => return Ok(()),
         };
         match change {
-            Ok(change) => apply(&change, &mut floor, &limits),
+            Ok(change) => apply(&change, &mut floor, &terms),
             Err(error) => {
                 tracing::error!("the configuration is not taken, the one before holds: {}", exit::chain(&error));
             }
@@ -84,7 +85,7 @@ pub(crate) async fn run(
     }
 }
 
-fn apply(change: &Change<Config>, floor: &mut Floor, limits: &watch::Sender<BTreeMap<Class, Duration>>) {
+fn apply(change: &Change<Config>, floor: &mut Floor, terms: &watch::Sender<BTreeMap<Activity, Terms>>) {
     let Change { config, keys } = change;
     if keys.is_empty() {
         tracing::info!("the configuration is as it was");
@@ -94,10 +95,7 @@ fn apply(change: &Change<Config>, floor: &mut Floor, limits: &watch::Sender<BTre
         let done = match applies(key) {
             Applies::Log => set_log(config),
             Applies::Slots => set_slots(config, floor),
-            Applies::TimeLimits => {
-                limits.send_replace(time_limits(config));
-                Ok("holds for provers that start from now on")
-            }
+            Applies::Terms => set_terms(config, terms),
             Applies::AtRestart => Ok("needs a restart: it stays as it was at the start"),
         };
         match done {
@@ -112,7 +110,9 @@ fn applies(key: &str) -> Applies {
     match key.split('.').collect::<Vec<_>>().as_slice() {
         ["log"] => Applies::Log,
         ["classes", _, "slots"] => Applies::Slots,
-        ["classes", _, "time_limit"] => Applies::TimeLimits,
+        ["classes", _, "time_limit"]
+        | ["stages", _, "time_limit" | "silence_limit" | "memory_max_bytes"]
+        | ["stages", _, "env", ..] => Applies::Terms,
         _ => Applies::AtRestart,
     }
 }
@@ -129,21 +129,23 @@ fn set_log(config: &Config) -> Result<&'static str, String> {
 /// Of the classes that are served since the start: another class needs its stores, and a restart.
 fn set_slots(config: &Config, floor: &mut Floor) -> Result<&'static str, String> {
     let served: Vec<Class> = floor.sources.keys().copied().collect();
-    let wanted = slots::slots(&served, &config.configured_slots(), machine::discover(), config.allow_cpu)
+    let means = machine::means(config, &machine::discover());
+    let sectors = config.machine.sector_size.map(|size| size.0);
+    let wanted = slots::slots(&served, &config.configured_slots(), means, sectors, config.allow_cpu)
         .map_err(|error| error.to_string())?;
     for (class, slots) in wanted {
         if floor.gate.slots().get(&class) != Some(&slots) {
             floor.gate.set_slots(class, slots);
-            floor.seat(class, slots, || None);
+            floor.fill(class, slots, || None);
         }
     }
     Ok("the class has other slots; what runs goes on")
 }
 
-/// How long one prover may run, by class: of every class, since a job of an earlier run may be of one that is not served
-/// any more.
-pub(crate) fn time_limits(config: &Config) -> BTreeMap<Class, Duration> {
-    Class::ALL.into_iter().map(|class| (class, config.time_limit(class))).collect()
+fn set_terms(config: &Config, terms: &watch::Sender<BTreeMap<Activity, Terms>>) -> Result<&'static str, String> {
+    let wanted = Terms::by_activity(config, &machine::discover()).map_err(|error| error.to_string())?;
+    terms.send_replace(wanted);
+    Ok("holds for provers that start from now on")
 }
 
 #[cfg(test)]
@@ -155,7 +157,10 @@ mod tests {
         for (key, applied) in [
             ("log", Applies::Log),
             ("classes.pc1-cpu.slots", Applies::Slots),
-            ("classes.pc1-cpu.time_limit", Applies::TimeLimits),
+            ("classes.pc1-cpu.time_limit", Applies::Terms),
+            ("stages.pc2.silence_limit", Applies::Terms),
+            ("stages.pc2.env.RUST_LOG", Applies::Terms),
+            ("stages.pc2.at_once", Applies::AtRestart),
             ("place", Applies::AtRestart),
             ("nats.url", Applies::AtRestart),
             ("classes.pc1-cpu.colour", Applies::AtRestart),

@@ -36,6 +36,12 @@ use crate::{
     job_dir::{self, AgentDir, JobDir, Left, Order, Ordered, Owner},
     journal::{AnyResult, Delivered, Journal},
     keep_alive,
+    machine::{
+        activity::Activity,
+        book::Shortage,
+        seats::{Seat, Seats},
+        terms::Terms,
+    },
     now::now,
     offered::Offered,
     parting,
@@ -65,11 +71,12 @@ pub(crate) struct Runner {
     pub(crate) journal: Journal,
     pub(crate) offered: Arc<Offered>,
     pub(crate) running: Running,
+    pub(crate) seats: Seats,
     pub(crate) dir: AgentDir,
     pub(crate) process: ProcessId,
-    /// How long one prover may run, by class.
-    pub(crate) limits: watch::Receiver<BTreeMap<Class, Duration>>,
     pub(crate) gate: Gate,
+    /// The terms on which provers that start from now on run.
+    pub(crate) terms: watch::Receiver<BTreeMap<Activity, Terms>>,
     pub(crate) said: Said,
     /// For a job whose task has not come.
     pub(crate) ack_wait: Duration,
@@ -91,9 +98,20 @@ impl Run for Runner {
             return settle(Some(Arc::new(delivery)), Fate::Nak(None)).await;
         };
         let Some(pointer) = self.running.begin(delivery) else { return };
+        let activity = match &work {
+            Work::Sector(task) => task.stage.into(),
+            Work::Partition(task) => Activity::of_post(task),
+        };
+        let seat = match self.seats.take(activity) {
+            Ok(seat) => seat,
+            Err(shortage) => return surplus(pointer, activity, &shortage).await,
+        };
         match work {
-            Work::Sector(task) => Box::pin(self.seal_task(task, pointer, ack_wait)).await,
-            Work::Partition(task) => Box::pin(self.post_task(class, *task, pointer, ack_wait, None)).await,
+            Work::Sector(task) => Box::pin(self.seal_task(task, pointer, ack_wait, seat)).await,
+            Work::Partition(task) => {
+                let share = Share { seat, left: None };
+                Box::pin(self.post_task(class, *task, pointer, ack_wait, share)).await;
+            }
         }
     }
 
@@ -103,7 +121,7 @@ impl Run for Runner {
 }
 
 impl Runner {
-    async fn seal_task(&self, task: Task, pointer: Pointer, ack_wait: Duration) {
+    async fn seal_task(&self, task: Task, pointer: Pointer, ack_wait: Duration, seat: Seat) {
         let span = sector_span(&task);
         async {
             // A job that a killed agent of this host left comes before a new one.
@@ -112,7 +130,10 @@ impl Runner {
             let claimed = self.claimed(&task, pointer.subject(), begun, ack_wait);
             let claimed = parting::within(&self.stop, claimed).await.unwrap_or(Err(Halt::Interrupted));
             match claimed {
-                Ok(Claimed::Work(mine)) => Box::pin(self.work(task, pointer, *mine, left, ack_wait)).await,
+                Ok(Claimed::Work(mine)) => {
+                    let share = Share { seat, left };
+                    Box::pin(self.work(task, pointer, *mine, share, ack_wait)).await;
+                }
                 Ok(Claimed::NoRecord) => {
                     tracing::warn!("the sector has no record: the task is dropped");
                     settle(pointer.close(), Fate::Ack).await;
@@ -131,15 +152,9 @@ impl Runner {
     }
 
     /// Does a stage that is claimed: in the directory of a job that was `left`, or in a new one.
-    pub(crate) async fn work(
-        &self,
-        task: Task,
-        mut pointer: Pointer,
-        mine: Mine,
-        left: Option<Adopted>,
-        ack_wait: Duration,
-    ) {
+    pub(crate) async fn work(&self, task: Task, mut pointer: Pointer, mine: Mine, share: Share, ack_wait: Duration) {
         let Mine { record, mut tenure } = mine;
+        let Share { seat, left } = share;
         let left = match left {
             // Work for another ticket, in a folder that is not to hold it any more.
             Some(left) if left.claim().is_some_and(|claim| claim.generation != tenure.reference.generation) => {
@@ -152,10 +167,10 @@ impl Runner {
         let started_at = left.as_ref().map_or_else(now, |left| left.started_at);
         let what = Ordered::Sector { task: task.clone(), claim: tenure.reference };
         let order = Order { subject: pointer.subject().to_owned(), class: task.stage.class(), what };
-        let (dir, ended) = match self.job_dir(&order, left, started_at) {
+        let (dir, ended) = match self.job_dir(&order, left, started_at, seat.settle(record.proof)) {
             Ok(dir) => {
                 let work = async |at: AtWork<'_>| stage::run(&self.tools, &at, &task, &record).await;
-                let work = Box::pin(self.at_work(&order, &dir, started_at, work));
+                let work = Box::pin(self.at_work(&order, &dir, started_at, &seat, work));
                 let ended = keep_alive::while_working(&mut pointer, Some(&mut tenure), ack_wait, work).await;
                 (Some(dir), ended)
             }
@@ -210,11 +225,18 @@ impl Runner {
         keep_alive::while_working(pointer, tenure, ack_wait, stored).await
     }
 
-    /// The directory to work in.
-    pub(crate) fn job_dir(&self, order: &Order, left: Option<Adopted>, started_at: Timestamp) -> Result<JobDir, Halt> {
+    /// The directory to work in. A job that runs already has its seat whether it fits or not.
+    pub(crate) fn job_dir(
+        &self,
+        order: &Order,
+        left: Option<Adopted>,
+        started_at: Timestamp,
+        seated: Result<(), Halt>,
+    ) -> Result<JobDir, Halt> {
         if let Some(left) = left {
             return Ok(left.dir);
         }
+        seated?;
         let (agent, process) = (self.tools.agent.clone(), self.process.clone());
         let owner = Owner { agent, process, what: order.shown(), attempt: order.attempt(), started_at };
         self.dir.new_job(Uuid::new_v4(), &owner, order).map_err(Halt::disk)
@@ -226,13 +248,16 @@ impl Runner {
         order: &Order,
         dir: &JobDir,
         started_at: Timestamp,
+        seat: &Seat,
         work: impl AsyncFnOnce(AtWork<'_>) -> Result<T, Halt>,
     ) -> Result<T, Halt> {
         let (what, attempt, phase) = (order.shown(), order.attempt(), "starts".to_owned());
         let posted = self.board.begin(dir.id(), JobNow { what, attempt, started_at, phase, permille: None });
-        let limit = self.limits.borrow().get(&order.class).copied().unwrap_or(Duration::from_secs(3600));
+        let activity = Activity::of(order);
+        let terms = self.terms.borrow().get(&activity).cloned();
+        let terms = &terms.ok_or_else(|| Halt::back(BUSY_DELAY, format!("{activity} has no terms")))?;
         let (gate, subject) = (&self.gate, order.subject.as_str());
-        work(AtWork { dir, posted: &posted, limit, stop: &self.stop, gate, subject }).await
+        work(AtWork { dir, posted: &posted, terms, seat, stop: &self.stop, gate, subject }).await
     }
 
     /// Gives a task back that was not done, by nobody's failure. The reason is said once, not with each return.
@@ -256,6 +281,20 @@ impl Runner {
         };
         parting::within(&self.stop, settle(pointer.close(), Fate::Nak(delay))).await;
     }
+}
+
+/// What a job begins with: its seat, and what an earlier run left of it.
+pub(crate) struct Share {
+    pub(crate) seat: Seat,
+    pub(crate) left: Option<Adopted>,
+}
+
+/// Something else got what this would take: back at once, to whoever has it. Where one consumer brings several kinds of
+/// work, the next request might bring the same again.
+async fn surplus(pointer: Pointer, activity: Activity, shortage: &Shortage) {
+    tracing::debug!(subject = pointer.subject(), "surplus, back to the queue: {activity} {shortage}");
+    let delay = (activity.class() == Class::Io).then_some(BUSY_DELAY);
+    settle(pointer.close(), Fate::Nak(delay)).await;
 }
 
 pub(crate) fn sector_span(task: &Task) -> tracing::Span {

@@ -35,12 +35,13 @@ use crate::{
     board::Board,
     claim::{Claimant, Claims, LetGo},
     courier::Courier,
-    gate::{Gate, Seat},
+    gate::{Gate, Slot},
     halt::{BUSY_DELAY, Halt},
     heartbeat::Heartbeat,
-    intake::{self, Consumer, Run, Sources},
+    intake::{self, Consumer, Door, Run, Sources},
     journal::{AnyResult, Delivered, Journal},
     keep_alive, layout_watch,
+    machine::seats::Seats,
     now::now,
     offered::Offered,
     queue,
@@ -193,12 +194,13 @@ pub async fn start(simulated: Simulated, tasks: &Tasks) -> anyhow::Result<()> {
     tasks.spawn("heartbeat", heartbeat(&runner, gate.clone()).await?.run(stop.clone()));
     tasks.spawn("courier", courier.run(stop.clone()));
     tasks.spawn("layout watch", layout_watch::run(nats, consumers, LAYOUT_LOOK, stop.clone()));
+    let seats = Seats::unlimited();
     for (sources, slots) in sources {
         for slot in 1..=slots {
             let name = format!("{} slot {slot}", sources.class);
-            let seat = Seat { gate: gate.clone(), class: sources.class, slot };
+            let door = Door { slot: Slot { gate: gate.clone(), class: sources.class, slot }, seats: seats.clone() };
             let (runner, stop) = (Arc::clone(&runner), stop.clone());
-            tasks.spawn(name, intake::serve(sources.clone(), seat, runner, None, stop, PATIENCE));
+            tasks.spawn(name, intake::serve(sources.clone(), door, runner, None, stop, PATIENCE));
         }
     }
     Ok(())

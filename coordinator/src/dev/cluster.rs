@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use chain::key::{KeyKind, LocalKey};
 use host::{
     exit::{CliError, Exit},
-    job::{Job, JobEnd, JobSpec},
+    job::{Job, JobEnd, JobSpec, Kin},
 };
 use streams::server::{ServerOptions, ServerProcess, find_or_install};
 use tokio::task::JoinSet;
@@ -195,6 +195,8 @@ impl Cluster {
             stderr: self.logs().join(format!("{name}.log")),
             deadline: None,
             silence: None,
+            memory_max: None,
+            kin: Kin::default(),
             grace: GRACE,
         };
         let job = Job::start(spec).with_context(|| format!("start {name}"))?;

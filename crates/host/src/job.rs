@@ -12,9 +12,9 @@
 //!  KILL to the group, reap the child, see the group gone ─► JobEnd
 //! ```
 //!
-//! The child leads a process group of its own, so that what it starts is ended with it (a process that moves to another
-//! session escapes; only a cgroup would hold it). The group is killed before the child is reaped: until then the kernel
-//! gives its number to nobody else.
+//! The child leads a process group of its own, so that what it starts is ended with it. The group is killed before the
+//! child is reaped: until then the kernel gives its number to nobody else. A process that moves to another session (a
+//! daemon) leaves the group and is found by the [mark](MARK) that it inherited, or by its cgroup.
 //!
 //! The child gets this process's environment, nothing on stdin, and its log as stdout and stderr. It does not die with
 //! this process: hours of work are not lost to a restart of its parent. The next process [adopts](Job::adopt) it: it is
@@ -37,19 +37,25 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{group::Group, leader::Leader, log::Log, silence::Silence};
+pub use self::family::{MARK, end_marked};
+use self::{family::Family, group::Group, leader::Leader, log::Log, memory::Appetite, silence::Silence};
 
+mod family;
 mod group;
 mod leader;
 mod log;
 mod memory;
 mod silence;
+mod stat;
 
 /// How long the kernel may take to end what was killed. Only a process stuck in the kernel takes longer.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 
 /// How often the limits are looked at, at least.
 const TICK: Duration = Duration::from_secs(1);
+
+/// How soon after its start they are looked at, and as long as its log grows fast.
+const TICK_FIRST: Duration = Duration::from_millis(20);
 
 /// How often it is looked whether a killed group is gone.
 const GONE_TICK: Duration = Duration::from_millis(5);
@@ -69,10 +75,26 @@ pub struct JobSpec {
     pub stderr: PathBuf,
     /// How long it may take.
     pub deadline: Option<Duration>,
-    /// A file that it must rewrite at least that often.
+    /// Its progress file, and how long it may neither rewrite that nor use the processor.
     pub silence: Option<(PathBuf, Duration)>,
+    /// Bytes of memory of its own (mapped files do not count) that it and its group may hold. Looked at once a second:
+    /// only the kernel's limit of a cgroup is exact.
+    pub memory_max: Option<u64>,
+    /// How it is known, wherever it moves.
+    pub kin: Kin,
     /// How long it may take to end after TERM.
     pub grace: Duration,
+}
+
+/// What a job's processes have in common besides their group.
+#[derive(Debug, Clone, Default)]
+pub struct Kin {
+    /// What the variable [`MARK`] holds in their environment; must be the job's alone. Whoever carries it is ended with
+    /// the job.
+    pub mark: Option<OsString>,
+    /// Folders of the job's own cgroup, one for each hierarchy. Whoever is in it is ended with the job, and what the
+    /// kernel kills in it for want of memory is known for certain.
+    pub cgroups: Vec<PathBuf>,
 }
 
 /// How a job ended.
@@ -88,11 +110,11 @@ pub enum JobEnd {
         /// The signal's number.
         signal: i32,
     },
-    /// The kernel killed it for want of memory.
+    /// It was killed for want of memory: the host's, its cgroup's, or what it may hold.
     OutOfMemory,
     /// It took longer than its deadline and was ended.
     TimedOut,
-    /// Its progress file stood still for longer than allowed, and it was ended.
+    /// Its progress file stood still for longer than allowed while it hardly used the processor, and it was ended.
     Silent,
     /// It was asked to end by its cancel token.
     Cancelled,
@@ -150,6 +172,12 @@ pub struct Orphan {
     pub stderr: PathBuf,
     /// How long it may still take.
     pub deadline: Option<Duration>,
+    /// As in [`JobSpec`].
+    pub silence: Option<(PathBuf, Duration)>,
+    /// As in [`JobSpec`].
+    pub memory_max: Option<u64>,
+    /// As in [`JobSpec`].
+    pub kin: Kin,
     /// How long it may take to end after TERM.
     pub grace: Duration,
 }
@@ -162,6 +190,8 @@ pub struct Job {
     log: Log,
     silence: Option<Silence>,
     deadline: Option<Instant>,
+    appetite: Option<Appetite>,
+    family: Family,
     grace: Duration,
     memory: memory::Kills,
 }
@@ -179,11 +209,13 @@ impl Job {
         let (stdout, stderr) = (log.handle().map_err(log_error)?, log.handle().map_err(log_error)?);
         // Before the child exists, so that its end cannot be missed.
         let children = unix::signal(unix::SignalKind::child()).map_err(spawn_error)?;
-        let memory = memory::Kills::now();
+        let memory = memory::Kills::among(&spec.kin.cgroups);
+        let family = Family::of(spec.kin);
         let child = Command::new(&spec.program)
             .args(&spec.args)
             .current_dir(&spec.dir)
             .envs(spec.env.iter().map(|(name, value)| (name, value)))
+            .envs(family.variable())
             .stdin(Stdio::null())
             .stdout(stdout)
             .stderr(stderr)
@@ -199,8 +231,10 @@ impl Job {
             leader: Leader::Child { child, children },
             group,
             log,
-            silence: spec.silence.map(|(file, limit)| Silence::watch(file, limit, now)),
+            silence: spec.silence.map(|(file, limit)| Silence::watch(file, limit, group, now)),
             deadline: spec.deadline.map(|limit| now + limit),
+            appetite: spec.memory_max.map(|bytes_max| Appetite { group, bytes_max }),
+            family,
             grace: spec.grace,
             memory,
         })
@@ -216,10 +250,20 @@ impl Job {
     pub fn adopt(orphan: Orphan, is_it: impl FnOnce() -> bool) -> io::Result<Option<Self>> {
         let Some(group) = Group::led_by(orphan.pid) else { return Ok(None) };
         let log = Log::open(&orphan.stderr)?;
-        let memory = memory::Kills::now();
+        let memory = memory::Kills::among(&orphan.kin.cgroups);
         let Some(leader) = Leader::adopt(orphan.pid, is_it)? else { return Ok(None) };
-        let deadline = orphan.deadline.map(|limit| Instant::now() + limit);
-        Ok(Some(Self { leader, group, log, silence: None, deadline, grace: orphan.grace, memory }))
+        let now = Instant::now();
+        Ok(Some(Self {
+            leader,
+            group,
+            log,
+            silence: orphan.silence.map(|(file, limit)| Silence::watch(file, limit, group, now)),
+            deadline: orphan.deadline.map(|limit| now + limit),
+            appetite: orphan.memory_max.map(|bytes_max| Appetite { group, bytes_max }),
+            family: Family::of(orphan.kin),
+            grace: orphan.grace,
+            memory,
+        }))
     }
 
     /// Its process id, which is also that of its group.
@@ -229,7 +273,7 @@ impl Job {
     }
 
     /// Waits for its end, and sees to it: by itself, by a limit, or by `cancel`. Afterwards no process of its group
-    /// is left. A child that ends well while it is being ended still counts as ended by the limit: what it left on disk
+    /// and of its [kin](Kin) is left. A child that ends well while it is being ended still counts as ended by the limit: what it left on disk
     /// says whether it was done.
     pub async fn wait(mut self, cancel: &CancellationToken) -> JobEnd {
         let stopped_by = self.watch(cancel).await;
@@ -247,6 +291,7 @@ impl Job {
 
     /// The limit that it ran into; `None` when it ended by itself.
     async fn watch(&mut self, cancel: &CancellationToken) -> Option<JobEnd> {
+        let mut tick = TICK_FIRST;
         loop {
             let now = Instant::now();
             if self.leader.has_ended(self.group) {
@@ -261,9 +306,12 @@ impl Job {
             if self.silence.as_mut().is_some_and(|silence| silence.is_over_limit(now)) {
                 return Some(JobEnd::Silent);
             }
-            self.log.cut_if_long();
+            if self.appetite.as_ref().is_some_and(Appetite::is_over_limit) {
+                return Some(JobEnd::OutOfMemory);
+            }
+            tick = if self.log.cut_if_long() { TICK_FIRST } else { (tick * 2).min(TICK) };
             let limits = [self.deadline, self.silence.as_ref().map(Silence::runs_out_at)];
-            let next_look = limits.into_iter().flatten().fold(now + TICK, Instant::min);
+            let next_look = limits.into_iter().flatten().fold(now + tick, Instant::min);
             tokio::select! {
                 () = self.leader.changed() => {}
                 () = cancel.cancelled() => {}
@@ -307,6 +355,14 @@ impl Job {
             }
             sleep(GONE_TICK).await;
         }
+        let late = Instant::now() + KILL_LIMIT;
+        while self.family.kill() > 0 {
+            if Instant::now() >= late {
+                tracing::error!(job = self.pid(), "what a job left behind does not end: it is stuck in the kernel");
+                break;
+            }
+            sleep(GONE_TICK).await;
+        }
         status.ok().flatten()
     }
 
@@ -325,6 +381,7 @@ impl Drop for Job {
         // Unreaped, the child still holds the group's number; the runtime reaps it afterwards.
         if self.leader.holds_its_number(self.group) {
             self.group.signal(Signal::KILL);
+            self.family.kill();
         }
     }
 }

@@ -4,6 +4,7 @@
 //! This crate knows nothing of sectors, queues or chains, and imports no other crate of the workspace. Each module is
 //! one noun and stands on its own.
 
+pub mod cgroup;
 pub mod clock;
 pub mod config;
 pub mod durable;

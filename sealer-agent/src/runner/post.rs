@@ -8,9 +8,8 @@ use streams::{
 };
 use tracing::Instrument as _;
 
-use super::{Runner, log_end, put_down};
+use super::{Runner, Share, log_end, put_down};
 use crate::{
-    adoption::Adopted,
     child::AtWork,
     halt::Halt,
     job_dir::{Order, Ordered},
@@ -31,22 +30,16 @@ impl Runner {
         task: PostTask,
         pointer: Pointer,
         ack_wait: Duration,
-        left: Option<Adopted>,
+        share: Share,
     ) {
         let span = tracing::info_span!(
             "task", miner = %task.miner, open = task.open, partition = task.partition, attempt = task.attempt, %class
         );
-        self.post_work(class, task, pointer, ack_wait, left).instrument(span).await;
+        self.post_work(class, task, pointer, ack_wait, share).instrument(span).await;
     }
 
-    async fn post_work(
-        &self,
-        class: Class,
-        task: PostTask,
-        mut pointer: Pointer,
-        ack_wait: Duration,
-        left: Option<Adopted>,
-    ) {
+    async fn post_work(&self, class: Class, task: PostTask, mut pointer: Pointer, ack_wait: Duration, share: Share) {
+        let Share { seat, left } = share;
         if self.offered.was_offered(pointer.subject()) {
             return settle(pointer.close(), Fate::Ack).await;
         }
@@ -57,10 +50,10 @@ impl Runner {
         let started_at = left.as_ref().map_or_else(now, |left| left.started_at);
         let what = Ordered::Partition { task: Box::new(task.clone()) };
         let order = Order { subject: pointer.subject().to_owned(), class, what };
-        let (dir, ended) = match self.job_dir(&order, left, started_at) {
+        let (dir, ended) = match self.job_dir(&order, left, started_at, seat.settle(task.proof)) {
             Ok(dir) => {
                 let work = async |at: AtWork<'_>| stage::post::run(&self.tools, &at, &task).await;
-                let work = Box::pin(self.at_work(&order, &dir, started_at, work));
+                let work = Box::pin(self.at_work(&order, &dir, started_at, &seat, work));
                 let ended = keep_alive::while_working(&mut pointer, None, ack_wait, work).await;
                 (Some(dir), ended)
             }

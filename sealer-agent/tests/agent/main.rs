@@ -6,6 +6,7 @@
 mod adoption;
 mod cluster;
 mod commands;
+mod confined;
 mod ends;
 mod fleet;
 mod host_files;

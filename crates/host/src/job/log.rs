@@ -23,21 +23,24 @@ impl Log {
         self.file.try_clone()
     }
 
-    /// Starts the file anew once it is too long: a child that repeats itself must not fill the disk.
-    pub(super) fn cut_if_long(&mut self) {
-        if let Err(error) = self.cut_above(LOG_BYTES_MAX) {
+    /// Starts the file anew once it is too long: a child that repeats itself must not fill the disk. Answers whether it
+    /// was, so that a flood is looked at more often.
+    pub(super) fn cut_if_long(&mut self) -> bool {
+        self.cut_above(LOG_BYTES_MAX).unwrap_or_else(|error| {
             tracing::warn!(%error, "cut a job's log");
-        }
+            false
+        })
     }
 
-    fn cut_above(&mut self, bytes_max: u64) -> io::Result<()> {
+    fn cut_above(&mut self, bytes_max: u64) -> io::Result<bool> {
         let bytes = self.file.metadata()?.len();
-        if bytes > bytes_max {
+        let is_long = bytes > bytes_max;
+        if is_long {
             // Every handle appends, so the child goes on at the new end.
             self.file.set_len(0)?;
             writeln!(self.file, "[{bytes} bytes of log were dropped here]")?;
         }
-        Ok(())
+        Ok(is_long)
     }
 }
 

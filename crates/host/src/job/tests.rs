@@ -18,6 +18,8 @@ fn sh(dir: &TempDir, script: &str) -> JobSpec {
         stderr: dir.path().join("stderr.log"),
         deadline: Some(LONG),
         silence: None,
+        memory_max: None,
+        kin: Kin::default(),
         grace: LONG,
     }
 }
@@ -122,6 +124,15 @@ async fn silence_ends_a_job() {
 }
 
 #[tokio::test]
+async fn who_computes_is_not_silent() {
+    let dir = tempdir().unwrap();
+    let silence = Some((dir.path().join("progress"), Duration::from_secs(1)));
+    let deadline = Some(Duration::from_secs(4));
+    let end = run(JobSpec { silence, deadline, ..sh(&dir, "while :; do :; done") }).await;
+    assert_eq!(end, JobEnd::TimedOut);
+}
+
+#[tokio::test]
 async fn an_end_before_the_cancel_counts() {
     let dir = tempdir().unwrap();
     let job = Job::start(sh(&dir, "exit 0")).unwrap();
@@ -171,7 +182,15 @@ fn orphan(dir: &TempDir, script: &str) -> (std::process::Child, Orphan) {
     let mut command = std::process::Command::new("/bin/sh");
     let child = command.args(["-c", script]).current_dir(dir.path()).process_group(0).spawn().unwrap();
     let stderr = dir.path().join("stderr.log");
-    let orphan = Orphan { pid: child.id(), stderr, deadline: Some(LONG), grace: LONG };
+    let orphan = Orphan {
+        pid: child.id(),
+        stderr,
+        deadline: Some(LONG),
+        silence: None,
+        memory_max: None,
+        kin: Kin::default(),
+        grace: LONG,
+    };
     (child, orphan)
 }
 
@@ -211,4 +230,23 @@ async fn another_process_of_the_same_number_is_not_adopted() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(Job::adopt(orphan, || true).unwrap().is_none(), "it is gone");
+}
+
+#[tokio::test]
+async fn a_daemon_that_left_the_group_ends_with_its_job() {
+    let dir = tempdir().unwrap();
+    let script =
+        "setsid sh -c 'echo $$ > daemon; while :; do sleep 0.05; done' & while ! [ -s daemon ]; do sleep 0.01; done";
+    let kin = Kin { mark: Some(dir.path().into()), cgroups: vec![] };
+    assert_eq!(run(JobSpec { kin, ..sh(&dir, script) }).await, JobEnd::Exited { code: 0 });
+    let daemon = line_in(&dir.path().join("daemon")).await;
+    assert!(is_dead(&daemon), "process {daemon} was left behind");
+}
+
+#[tokio::test]
+async fn whoever_holds_more_than_it_may_is_out_of_memory() {
+    let dir = tempdir().unwrap();
+    let script = "(head -c 100000000 /dev/zero; sleep 1000) | tail -n 1";
+    let end = run(JobSpec { memory_max: Some(32 << 20), ..sh(&dir, script) }).await;
+    assert_eq!(end, JobEnd::OutOfMemory);
 }

@@ -8,6 +8,9 @@
 //!   "pc2": { "end": { "is": "hang" } } }
 //! ```
 //!
+//! When a file `<script>.times` lies beside the script, each run appends a line to it as it begins and one when its result
+//! is written: `begin pc1 1790000000000 <cache folder>`.
+//!
 //! `times` is how many runs of a stage end that way before it works (without it: all); the count is kept in files
 //! beside the script.
 
@@ -21,6 +24,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use host::clock::{Clock as _, SystemClock};
 use prover::{
     Silent, fake,
     job::{JobResult, Output, RESULT, Request, Work},
@@ -76,6 +80,7 @@ fn main() -> ExitCode {
 fn play(job: &Path) -> anyhow::Result<()> {
     let request = read_request(job)?;
     let script = std::env::var_os(SCRIPT).map(PathBuf::from);
+    note(script.as_deref(), "begin", &request)?;
     let scene = match &script {
         Some(path) => read_scene(path, request.work.name())?,
         None => Scene::default(),
@@ -100,7 +105,22 @@ fn play(job: &Path) -> anyhow::Result<()> {
         }
         None => JobResult::Done { output: fake_output(&request)?, work_ms: scene.delay_ms },
     };
-    write_result(job, &result)
+    write_result(job, &result)?;
+    note(script.as_deref(), "end", &request)
+}
+
+/// Says when, if anybody wants to know.
+fn note(script: Option<&Path>, what: &str, request: &Request) -> anyhow::Result<()> {
+    let Some(times) = script.map(|script| script.with_extension("times")).filter(|times| times.exists()) else {
+        return Ok(());
+    };
+    let cache = match &request.work {
+        Work::Pc1 { cache, .. } | Work::Pc2 { cache, .. } => cache.display().to_string(),
+        _ => "-".to_owned(),
+    };
+    let line = format!("{what} {} {} {cache}\n", request.work.name(), SystemClock.now_unix_ms());
+    let mut file = std::fs::File::options().append(true).open(&times).context("open the times")?;
+    file.write_all(line.as_bytes()).context("note a time")
 }
 
 fn read_scene(script: &Path, stage: &str) -> anyhow::Result<Scene> {

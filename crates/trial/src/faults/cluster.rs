@@ -1,6 +1,7 @@
 //! The trial's cluster: everything real, each process behind proxies of its own.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsString,
     net::SocketAddr,
     path::PathBuf,
@@ -22,7 +23,7 @@ use tokio::{
 use super::{
     diary::Diary,
     evidence,
-    layout::{self, AGENTS, Endpoints, Layout},
+    layout::{self, Endpoints, Layout},
     link::Link,
     member::{Member, Role},
     node::{Gateway, Node},
@@ -295,16 +296,19 @@ impl Builder {
     }
 
     async fn agents(&mut self) -> anyhow::Result<()> {
-        for place in ["east", "west", "snark"] {
+        let agents = self.layout.agents;
+        let places: BTreeSet<&str> = agents.iter().map(|plan| plan.place).collect();
+        for place in &places {
             self.layout.configure_place(place)?;
             super::script::Script::even(self.layout.pace.stage).write(&self.layout.script(place))?;
         }
-        for place in ["east", "west"] {
+        let holds_files = |place: &&str| agents.iter().any(|a| a.place == *place && a.classes.contains(&"post-io"));
+        for place in places.into_iter().filter(holds_files) {
             let (fast, safe) = (self.layout.store(place, "local"), self.layout.store(place, "persistent"));
             self.make_store(place, &[fast]).await?;
             self.make_store(place, &["--persistent".into(), safe]).await?;
         }
-        for plan in AGENTS {
+        for plan in agents {
             let link = self.link().await?;
             let mut args = vec!["run", "--log-format", "text", "--name", plan.name];
             args.extend(plan.classes.iter().flat_map(|class| ["--class", class]));

@@ -30,6 +30,18 @@ pub(super) struct Layout {
     pub(super) real_proofs: bool,
     /// Servers of the queue, and copies of every stream: 1 or 3.
     pub(super) servers: usize,
+    pub(super) agents: &'static [AgentPlan],
+    /// What agents are told beside where they are.
+    pub(super) machine: Machine,
+}
+
+/// A machine that agents are told to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Machine {
+    /// Two slots of each class, no GPU.
+    Plain,
+    /// Four slots of PC1 and one GPU.
+    OneGpu,
 }
 
 /// Time-outs.
@@ -70,6 +82,10 @@ pub(super) struct AgentPlan {
 const SEALS: &[&str] = &["pc1-cpu", "pc2-gpu", "post-io"];
 const SNARKS: &[&str] = &["c2-gpu", "post-gpu"];
 
+/// One agent that does everything.
+pub(super) const ONE: [AgentPlan; 1] =
+    [AgentPlan { name: "one", place: "one", classes: &["pc1-cpu", "pc2-gpu", "c2-gpu", "post-io", "post-gpu"] }];
+
 /// Two agents on each of two places, and two that hold no files.
 pub(super) const AGENTS: [AgentPlan; 6] = [
     AgentPlan { name: "east-1", place: "east", classes: SEALS },
@@ -98,7 +114,8 @@ impl Layout {
             Some(folder) => folder.into(),
             None => dir.join("parameters"),
         };
-        Ok(Self { bin, dir: dir.to_owned(), params, pace, mark: mark.to_owned(), real_proofs, servers: 1 })
+        let (dir, mark) = (dir.to_owned(), mark.to_owned());
+        Ok(Self { bin, dir, params, pace, mark, real_proofs, servers: 1, agents: &AGENTS, machine: Machine::Plain })
     }
 
     pub(super) fn home(&self, name: &str) -> PathBuf {
@@ -218,6 +235,11 @@ impl Layout {
 
     pub(super) fn configure_place(&self, place: &str) -> anyhow::Result<()> {
         let prover = if self.real_proofs { "prover" } else { "fake-prover" };
+        let slots = |pc1: u32, gpu: u32| json!({ "pc1-cpu": { "slots": pc1, "time_limit": "30m" }, "pc2-gpu": { "slots": gpu }, "c2-gpu": { "slots": gpu } });
+        let (classes, machine) = match self.machine {
+            Machine::Plain => (slots(2, 2), json!({})),
+            Machine::OneGpu => (slots(4, 1), json!({ "gpus": 1 })),
+        };
         let config = json!({
             "place": place,
             "allow_cpu": true,
@@ -226,7 +248,8 @@ impl Layout {
             "keep_free_bytes": 0,
             "prover": self.bin.join(prover),
             "nats": { "connect_timeout": "3s", "layout_wait": "20s" },
-            "classes": { "pc1-cpu": { "slots": 2, "time_limit": "30m" }, "pc2-gpu": { "slots": 2 }, "c2-gpu": { "slots": 2 } },
+            "classes": classes,
+            "machine": machine,
         });
         self.write(place, "agent.toml", &config)
     }

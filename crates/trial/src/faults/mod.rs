@@ -25,6 +25,7 @@ mod link;
 mod load;
 mod member;
 mod node;
+mod pipeline;
 mod plan;
 mod points;
 mod program;
@@ -74,6 +75,15 @@ enum Command {
         /// Folder of the run
         #[arg(long, default_value = "target/trial/recovery")]
         dir: PathBuf,
+    },
+    /// A machine's pipeline at the ratios of real stages, as rows of the benchmark
+    Pipeline {
+        /// Folder of the run
+        #[arg(long, default_value = "target/trial/pipeline")]
+        dir: PathBuf,
+        /// How long a minute of a real stage takes
+        #[arg(long, default_value = "100ms", value_parser = humantime::parse_duration)]
+        minute: Duration,
     },
     /// List kinds and failpoints
     List,
@@ -170,6 +180,7 @@ async fn go(command: Command) -> Result<(), CliError> {
         Command::Failpoints(args) => run::failpoints(args).await,
         Command::Soak(args) => soak::soak(args).await,
         Command::Recovery { dir } => recovery::measure(dir).await,
+        Command::Pipeline { dir, minute } => pipeline::measure(dir, minute).await,
         Command::List => list(),
     }
 }

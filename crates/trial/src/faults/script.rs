@@ -46,6 +46,14 @@ impl Script {
         Self(scenes)
     }
 
+    /// One stage takes so long.
+    pub(super) fn takes(mut self, stage: &str, time: Duration) -> Self {
+        if let Some(scene) = self.0.get_mut(stage) {
+            scene.delay_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        }
+        self
+    }
+
     /// The next run of `stage` ends so.
     pub(super) fn once(mut self, stage: Stage, end: End) -> Self {
         if let Some(scene) = self.0.get_mut(stage.as_str()) {
