@@ -45,9 +45,9 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Take tasks and work on them until told to stop
     Run(RunArgs),
-    /// Make and list stores
+    /// Make stores, and see how they are
     #[command(subcommand)]
-    Store(StoreCommand),
+    Store(crate::store_command::StoreCommand),
     /// List what the agents of this host are doing
     Jobs {
         #[command(flatten)]
@@ -80,24 +80,6 @@ pub(crate) struct RunArgs {
     /// Let -gpu classes run without a GPU
     #[arg(long)]
     pub(crate) allow_cpu: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum StoreCommand {
-    /// Make folders stores of this host
-    Init {
-        /// New or empty folders, each on the disk it is to use
-        #[arg(required = true)]
-        paths: Vec<PathBuf>,
-        /// Keep finished replicas there, instead of sealing there
-        #[arg(long)]
-        persistent: bool,
-    },
-    /// List this host's stores
-    List {
-        #[command(flatten)]
-        output: OutputArgs,
-    },
 }
 
 #[derive(Debug, Args)]

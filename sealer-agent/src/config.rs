@@ -33,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) stores: Vec<PathBuf>,
     /// Bytes of each store that are never promised.
     pub(crate) keep_free_bytes: u64,
+    /// What is expected of disks.
+    pub(crate) store: crate::store::limits::Limits,
     /// The prover; the one beside this program when absent.
     pub(crate) prover: Option<PathBuf>,
     /// How often the agent says that it lives.
@@ -54,6 +56,7 @@ impl Default for Config {
             allow_cpu: false,
             stores: Vec::new(),
             keep_free_bytes: 64 << 20,
+            store: crate::store::limits::Limits::default(),
             prover: None,
             heartbeat: Duration::from_secs(20),
             grace: Duration::from_secs(10),

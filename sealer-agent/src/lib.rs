@@ -2,7 +2,7 @@
 //!
 //! Three storeys, the upper uses the lower, never the reverse:
 //!
-//! * people and wiring: [`cli`], [`config`], [`error`], [`app`], [`view`];
+//! * people and wiring: [`cli`], [`config`], [`error`], [`app`], [`view`], [`store_command`];
 //! * I/O: [`intake`] takes a task when a slot is free, [`runner`] brings it from delivery to acknowledgement under a
 //!   [`claim`] that is kept ([`tenure`], [`keep_alive`]), [`stage`] does it with the files of a [`store`] and a
 //!   [`child`] in a [`job_dir`], the [`journal`] keeps its result until the queue has it ([`courier`]), [`heartbeat`]
@@ -53,6 +53,7 @@ mod slots;
 mod stage;
 mod standing;
 mod store;
+mod store_command;
 mod task;
 mod tenure;
 mod view;
@@ -63,7 +64,7 @@ use std::{
 };
 
 use clap::Parser as _;
-use cli::{Cli, Command, RunArgs, StoreCommand};
+use cli::{Cli, Command, RunArgs};
 use host::{
     config::Sources,
     exit::{CliError, Exit, main_with},
@@ -87,34 +88,26 @@ fn run(cli: Cli) -> Result<(), CliError> {
     match cli.command {
         None => run_agent(&home, cli.config, &cli.run),
         Some(Command::Run(args)) => run_agent(&home, cli.config, &args),
-        Some(Command::Store(StoreCommand::Init { paths, persistent })) => init_stores(&home, &paths, persistent),
-        Some(Command::Store(StoreCommand::List { output })) => view::stores(&home, output.output),
+        Some(Command::Store(command)) => store_command::run(&home, cli.config, command),
         Some(Command::Jobs { output }) => view::jobs(&home, output.output),
     }
 }
 
-fn run_agent(home: &Path, file: Option<PathBuf>, args: &RunArgs) -> Result<(), CliError> {
+fn load_config(home: &Path, file: Option<PathBuf>, args: &RunArgs) -> Result<config::Config, CliError> {
     let sources = Sources {
         file_required: file.is_some(),
         file: Some(file.unwrap_or_else(|| home.join(config::FILE))),
         env_prefix: config::ENV_PREFIX,
         overrides: args.overrides(),
     };
-    let config = host::config::load(&sources)?;
+    host::config::load(&sources)
+}
+
+fn run_agent(home: &Path, file: Option<PathBuf>, args: &RunArgs) -> Result<(), CliError> {
+    let config = load_config(home, file, args)?;
     let runtime = tokio::runtime::Runtime::new().map_err(anyhow::Error::from)?;
     let done = runtime.block_on(app::run(home, config));
     // A copy that was interrupted may still be writing its scratch: the process ends without it.
     runtime.shutdown_background();
     done
-}
-
-fn init_stores(home: &Path, paths: &[PathBuf], persistent: bool) -> Result<(), CliError> {
-    for path in paths {
-        let path = std::path::absolute(path).map_err(store::StoreError::io("find", path))?;
-        let identity = store::identity::init(&path, persistent, now::now())?;
-        store::registered::add(home, store::registered::Entry { path: path.clone(), persistent })?;
-        let kind = if persistent { "persistent" } else { "local" };
-        eprintln!("{} is now {kind} store {}", path.display(), identity.store);
-    }
-    Ok(())
 }

@@ -11,3 +11,4 @@ mod host_files;
 mod life;
 mod lost_queue;
 mod post;
+mod stores;

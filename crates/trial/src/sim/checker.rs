@@ -113,7 +113,8 @@ impl Checker {
             (*sector, *stage) == (task.sector, task.stage) && *since > written && *since + UNSEEN_MS < at_ms
         });
         if let Some((sector, stage, since)) = waits {
-            let words = format!("twice: {stage} of sector {sector} is ordered, its result waits since {}", to_secs(*since));
+            let words =
+                format!("twice: {stage} of sector {sector} is ordered, its result waits since {}", to_secs(*since));
             self.violation(at_ms, words);
         }
     }
