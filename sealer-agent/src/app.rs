@@ -55,7 +55,11 @@ use crate::{
     said::Said,
     slots,
     stage::Tools,
-    store::{Stores, registered},
+    store::{
+        Stores,
+        health::{Health, Watch},
+        registered,
+    },
 };
 
 /// How long a piece's source may be silent.
@@ -104,11 +108,12 @@ pub(crate) async fn run(home: &Path, config: Config, live: Live<Config>) -> Resu
     Keeper::restore(&plan.dir, &gate).map_err(|e| CliError::from(e.context("read what this agent was told")))?;
     let nats = connect(&config, agent).await?;
     let queue = Queue::open(&nats, &config, plan.slots.keys().copied(), place).await?;
+    let tasks = Tasks::new().drain_limit(config.grace + DRAIN_MARGIN);
+    let stop = tasks.token();
+    watch_stores(home, &config, &plan.stores, &tasks).await;
     let mut sweeper = Sweeper::new(home, &plan.stores, queue.ack_wait());
     sweeper.sweep().map_err(|e| CliError::from(e.context("clean up after dead agents")))?;
 
-    let tasks = Tasks::new().drain_limit(config.grace + DRAIN_MARGIN);
-    let stop = tasks.token();
     let process = ProcessId::current().context("read /proc")?;
     let (run, board) = (Uuid::new_v4(), Board::new());
     let heartbeat = heartbeat(&nats, &config, &plan, &board, &gate, &process, run).await?;
@@ -168,6 +173,27 @@ fn keeper(plan: &Plan, runner: &Runner) -> Keeper {
         done: Arc::default(),
         nudge: Arc::default(),
     }
+}
+
+/// Looks at every store, now and from now on. Nothing waits for one that does not answer.
+async fn watch_stores(home: &Path, config: &Config, stores: &Stores, tasks: &Tasks) {
+    let mut watched = Vec::new();
+    let of = |store, path: &Path, persistent| Watch {
+        health: stores.health.clone(),
+        home: home.to_owned(),
+        store,
+        path: path.to_owned(),
+        persistent,
+        keep_free: config.keep_free_bytes,
+        every: config.heartbeat,
+    };
+    let local = stores.local.iter().map(|store| of(store.id, &store.path, false));
+    let kept = stores.persistent.iter().map(|store| of(store.id, &store.path, true));
+    for watch in local.chain(kept) {
+        watched.push(watch.store);
+        tasks.spawn(format!("watch of {}", watch.path.display()), watch.run(tasks.token()));
+    }
+    stores.health.looked_at(&watched).await;
 }
 
 async fn heartbeat(
@@ -264,7 +290,7 @@ fn plan(home: &Path, config: &Config) -> Result<Plan, CliError> {
 /// Free classes work on no store and open none: a disk that is away is nothing to them.
 fn open_stores(home: &Path, config: &Config, slots: &BTreeMap<Class, u32>) -> Result<Stores, CliError> {
     let Some(bound) = slots.keys().find(|class| class.has_bound_tasks()) else { return Ok(Stores::default()) };
-    let listed = registered::read(home)?;
+    let listed = registered::note_identities(home)?;
     let entries = if config.stores.is_empty() {
         listed
     } else {
@@ -272,11 +298,11 @@ fn open_stores(home: &Path, config: &Config, slots: &BTreeMap<Class, u32>) -> Re
             // As `store init` lists them.
             let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
             let known = listed.iter().find(|entry| entry.path == path).cloned();
-            known.unwrap_or(registered::Entry { path, persistent: false })
+            known.unwrap_or_else(|| registered::Entry { path, ..registered::Entry::default() })
         };
         config.stores.iter().map(named).collect()
     };
-    let stores = Stores::open(&entries)?;
+    let stores = Stores::open(&entries, Health::new(config.store.hang_after))?;
     let seals = slots.keys().find(|class| matches!(class, Class::Pc1Cpu | Class::Pc2Gpu));
     let lacking = match seals {
         Some(class) if stores.local.is_empty() => Some((class, "no local store", "PATH")),

@@ -53,9 +53,9 @@ pub(crate) enum Command {
     /// Show the configuration, or take over another worker's
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Make and list stores
+    /// Make stores, and see how they are
     #[command(subcommand)]
-    Store(StoreCommand),
+    Store(crate::store_command::StoreCommand),
     /// Take no new sector here, and nothing that another agent could do; bound work goes on
     Cordon {
         #[command(flatten)]
@@ -142,24 +142,6 @@ pub(crate) enum ConfigCommand {
     Import {
         /// The file of venus-worker or damocles-worker
         file: PathBuf,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum StoreCommand {
-    /// Make folders stores of this host
-    Init {
-        /// New or empty folders, each on the disk it is to use
-        #[arg(required = true)]
-        paths: Vec<PathBuf>,
-        /// Keep finished replicas there, instead of sealing there
-        #[arg(long)]
-        persistent: bool,
-    },
-    /// List this host's stores
-    List {
-        #[command(flatten)]
-        output: OutputArgs,
     },
 }
 

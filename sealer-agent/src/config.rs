@@ -42,6 +42,8 @@ pub(crate) struct Config {
     pub(crate) stores: Vec<PathBuf>,
     /// Bytes of each store that are never promised.
     pub(crate) keep_free_bytes: u64,
+    /// What is expected of disks.
+    pub(crate) store: crate::store::limits::Limits,
     /// The prover; the one beside this program when absent.
     pub(crate) prover: Option<PathBuf>,
     /// Filter of the log, as `RUST_LOG`, which wins; live.
@@ -67,6 +69,7 @@ impl Default for Config {
             allow_cpu: false,
             stores: Vec::new(),
             keep_free_bytes: 64 << 20,
+            store: crate::store::limits::Limits::default(),
             prover: None,
             log: None,
             heartbeat: Duration::from_secs(20),

@@ -14,9 +14,10 @@ impl From<StoreError> for CliError {
             StoreError::AlreadyInitialised { .. } | StoreError::Foreign { .. } | StoreError::Twice { .. } => {
                 Exit::Refused
             }
-            StoreError::Incomplete { .. } | StoreError::Text { .. } => Exit::Data,
+            StoreError::Incomplete { .. } | StoreError::Differs { .. } | StoreError::Text { .. } => Exit::Data,
             StoreError::Locked { .. } => Exit::Busy,
-            StoreError::Io { .. } => Exit::Io,
+            StoreError::Interrupted => Exit::Interrupted,
+            StoreError::Io { .. } | StoreError::Source { .. } | StoreError::Silent { .. } => Exit::Io,
         };
         let hint = error.hint();
         Self { hint, ..told(exit, error) }

@@ -49,11 +49,14 @@ impl Halt {
 
     /// A disk of ours failed.
     pub(crate) fn disk(error: anyhow::Error) -> Self {
-        let full = error
-            .chain()
-            .filter_map(|cause| cause.downcast_ref::<io::Error>())
-            .any(|cause| cause.kind() == io::ErrorKind::StorageFull);
-        let code = if full { "no-space" } else { "disk" };
+        let is = |kind| error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|c| c.kind() == kind);
+        let code = if is(io::ErrorKind::StorageFull) || is(io::ErrorKind::QuotaExceeded) {
+            "no-space"
+        } else if is(io::ErrorKind::ReadOnlyFilesystem) {
+            "read-only"
+        } else {
+            "disk"
+        };
         Self::failed(FailureClass::RetryHere, code, format!("{error:#}"))
     }
 }
@@ -84,8 +87,11 @@ impl From<StoreError> for Halt {
         let (class, code) = match &error {
             StoreError::Locked { .. } => return Self::back(BUSY_DELAY, error.to_string()),
             // The disk may be mounted again, and the sector is none the worse for it.
-            StoreError::Away { .. } => return Self::back(ROOM_DELAY, error.to_string()),
-            StoreError::Io { .. } => return Self::disk(error.into()),
+            StoreError::Away { .. } | StoreError::Silent { .. } => return Self::back(ROOM_DELAY, error.to_string()),
+            StoreError::Interrupted => return Self::Interrupted,
+            StoreError::Io { .. } | StoreError::Source { .. } => return Self::disk(error.into()),
+            // The copy is made again; what changes bytes once may do it again, and then a person looks.
+            StoreError::Differs { .. } => (FailureClass::RetryHere, "copy-differs"),
             StoreError::Incomplete { .. } => (FailureClass::RedoFrom(Stage::Pc2), "replica-incomplete"),
             StoreError::SectorMissing { .. } => (FailureClass::Park, "sector-missing"),
             StoreError::Text { .. } => (FailureClass::Park, "unreadable"),
@@ -115,7 +121,7 @@ mod tests {
     #[test]
     fn a_store_that_is_away_costs_no_attempt() {
         let store = streams::id::StoreId(uuid::Uuid::nil());
-        let halt = Halt::from(StoreError::Away { path: "/s".into(), store });
+        let halt = Halt::from(StoreError::Away { path: "/s".into(), store, found: None });
         let Halt::Back { after: ROOM_DELAY, reason } = halt else { panic!("{halt:?}") };
         assert!(reason.contains("/s") && reason.contains(&store.to_string()), "{reason}");
     }

@@ -1,23 +1,22 @@
 //! What this agent says of itself, and of its stores, every few seconds and whenever a job begins or ends.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use streams::{
     error::QueueError,
+    id::StoreId,
     kv::Bucket,
-    records::{AgentRecord, ClassSlots, StoreRecord},
+    records::{AgentRecord, ClassSlots, StoreRecord, StoreState},
     stage::Class,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    blocking::blocking,
     board::Board,
     gate::Gate,
-    halt::Halt,
     now::now,
     parting,
-    store::{StoreError, Stores, space},
+    store::{Stores, condition::Condition, local::Usage},
 };
 
 /// Heartbeats come no closer together than this, however fast jobs turn over.
@@ -71,11 +70,7 @@ impl Heartbeat {
         if self.stores.is_empty() {
             return Ok(());
         }
-        let (stores, who) = (self.stores.clone(), self.who.clone());
-        let records = blocking(move || store_records(&stores, &who)).await.map_err(|halt| match halt {
-            Halt::Failed(failure) => failure.message,
-            other => format!("{other:?}"),
-        })?;
+        let records = store_records(&self.stores, &self.who);
         for record in records {
             self.stores_bucket.put(&record.store.to_string(), &record).await.map_err(said)?;
         }
@@ -94,36 +89,39 @@ impl Heartbeat {
     }
 }
 
-/// Every store as it is now.
-pub(crate) fn store_records(stores: &Stores, who: &AgentRecord) -> Result<Vec<StoreRecord>, StoreError> {
-    let mut records = Vec::new();
-    for store in &stores.local {
-        let usage = store.usage()?;
-        records.push(StoreRecord {
-            store: store.id,
+/// Every store as it was last seen. Nothing is asked of a disk here: one that does not answer must not make the agent
+/// seem dead.
+pub(crate) fn store_records(stores: &Stores, who: &AgentRecord) -> Vec<StoreRecord> {
+    let of = |(store, path, persistent): (StoreId, &Path, bool)| {
+        let seen = stores.health.seen(store)?;
+        let condition = stores.health.condition(store);
+        let state = match &condition {
+            _ if seen.entry.retired_at.is_some() => StoreState::Retired,
+            Condition::Ok if seen.entry.read_only => StoreState::ReadOnly,
+            Condition::Ok => StoreState::Ok,
+            Condition::Missing { .. } => StoreState::Missing,
+            Condition::ReadOnly => StoreState::ReadOnly,
+            Condition::Full => StoreState::Full,
+            Condition::Hanging { .. } => StoreState::Hanging,
+            Condition::Failing { .. } => StoreState::Failing,
+        };
+        let usage = seen.look.usage;
+        let bytes = |of: fn(&Usage) -> u64| usage.as_ref().map_or(0, of);
+        Some(StoreRecord {
+            store,
             place: who.place.clone(),
-            path: store.path.display().to_string(),
-            persistent: false,
-            bytes_total: usage.space.total,
-            bytes_free: usage.space.free,
-            bytes_reserved: usage.reserved,
-            sectors: usage.sectors,
-            at: now(),
-        });
-    }
-    for store in &stores.persistent {
-        let space = space::space(&store.path)?;
-        records.push(StoreRecord {
-            store: store.id,
-            place: who.place.clone(),
-            path: store.path.display().to_string(),
-            persistent: true,
-            bytes_total: space.total,
-            bytes_free: space.free,
-            bytes_reserved: 0,
-            sectors: store.replicas(),
-            at: now(),
-        });
-    }
-    Ok(records)
+            path: path.display().to_string(),
+            persistent,
+            bytes_total: bytes(|usage| usage.space.total),
+            bytes_free: bytes(|usage| usage.space.free),
+            bytes_reserved: bytes(|usage| usage.reserved),
+            sectors: bytes(|usage| usage.sectors),
+            at: seen.at,
+            state,
+            why: if condition.is_ok() { String::new() } else { condition.to_string() },
+        })
+    };
+    let local = stores.local.iter().map(|store| (store.id, store.path.as_path(), false));
+    let kept = stores.persistent.iter().map(|store| (store.id, store.path.as_path(), true));
+    local.chain(kept).filter_map(of).collect()
 }

@@ -1,7 +1,7 @@
 //! Answers what this agent is asked on `ctl.agent.<agent>.<verb>`: what its stores hold, which a lost queue is rebuilt
 //! from, and what it is told about taking work.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use streams::{
     call::Call,
@@ -71,14 +71,17 @@ impl Desk {
             Ok(request) => request,
             Err(error) => return call.refuse(&format!("{:#}", anyhow::Error::from(error)), None).await,
         };
-        let (stores, place) = (self.stores.clone(), self.place.clone());
-        match tokio::task::spawn_blocking(move || holdings::page(&stores, &place, request.after)).await {
-            Ok(holdings::Page { holdings, high_water, unreadable, next }) => {
+        let (stores, place) = (self.stores.readable(), self.place.clone());
+        let page = tokio::task::spawn_blocking(move || holdings::page(&stores, &place, request.after));
+        match tokio::time::timeout(self.stores.health.hang_after(), page).await {
+            Err(_elapsed) => call.refuse("a store does not answer: it is set aside soon", None).await,
+            Ok(Ok(holdings::Page { holdings, high_water, mut unreadable, next })) => {
+                unreadable.extend(self.set_aside());
                 let high_water = high_water.into_iter().collect();
                 let agent = self.agent.clone();
                 call.answer(&Inventory { agent, holdings, high_water, unreadable, next }).await
             }
-            Err(error) => call.refuse(&format!("read the stores: {error}"), None).await,
+            Ok(Err(error)) => call.refuse(&format!("read the stores: {error}"), None).await,
         }
     }
 
@@ -91,5 +94,14 @@ impl Desk {
             Ok(taken) => call.answer(&taken).await,
             Err((message, hint)) => call.refuse(&message, hint.as_deref()).await,
         }
+    }
+
+    /// Stores that cannot be read, with the reason: they may hold anything.
+    fn set_aside(&self) -> impl Iterator<Item = (String, String)> {
+        let condition = |(store, path): (_, &Path)| {
+            let condition = self.stores.health.condition(store);
+            (!condition.can_be_read()).then(|| (path.display().to_string(), condition.to_string()))
+        };
+        self.stores.paths().filter_map(condition)
     }
 }

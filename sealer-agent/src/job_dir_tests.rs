@@ -18,6 +18,7 @@ fn owner(process: ProcessId) -> Owner {
 struct Home {
     dir: tempfile::TempDir,
     agent: AgentDir,
+    _quiet: std::sync::RwLockReadGuard<'static, ()>,
 }
 
 impl Home {
@@ -25,7 +26,7 @@ impl Home {
         let dir = tempfile::tempdir().unwrap();
         let agent = AgentDir::new(dir.path(), &"a".parse().unwrap());
         agent.create().unwrap();
-        Self { dir, agent }
+        Self { dir, agent, _quiet: sample::no_forks() }
     }
 
     /// A job of an agent that is dead: its process is gone, and with it its lock.

@@ -14,11 +14,13 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     adoption::Orphans,
     job_dir,
-    store::{Stores, scratch},
+    store::{Stores, identity, partial, scratch},
 };
 
 /// Times `ack_wait` that a job is left alone without an agent: its task comes back after one.
 const PATIENCE_WAITS: u32 = 3;
+/// How long a copy that nobody goes on with keeps its room.
+const COPY_PATIENCE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Cleans up.
 #[derive(Debug)]
@@ -39,8 +41,16 @@ impl Sweeper {
     pub(crate) fn sweep(&mut self) -> anyhow::Result<()> {
         let jobs = self.sweep_jobs(Instant::now()).context("sweep job directories")?;
         let mut scratches = 0;
-        for (_, path) in self.stores.paths() {
-            scratches += scratch::sweep(path)?;
+        let stores = &self.stores;
+        for (store, path) in stores.paths().filter(|(store, _)| stores.health.condition(*store).is_ok()) {
+            let sweep = || Ok(scratch::sweep(path)? + partial::sweep(path, COPY_PATIENCE)?);
+            match identity::require(path, store).and_then(|()| sweep()) {
+                Ok(swept) => scratches += swept,
+                // What is left there keeps nobody from working in the others.
+                Err(error) => {
+                    tracing::warn!(store = %path.display(), "clean it up: {:#}", anyhow::Error::from(error));
+                }
+            }
         }
         if jobs + scratches > 0 {
             tracing::info!(jobs, scratches, "cleaned up after dead agents");

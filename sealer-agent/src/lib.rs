@@ -2,7 +2,7 @@
 //!
 //! Three storeys, the upper uses the lower, never the reverse:
 //!
-//! * people and wiring: [`cli`], [`config`], [`import`], [`fleet`], [`error`], [`app`], [`view`];
+//! * people and wiring: [`cli`], [`config`], [`import`], [`fleet`], [`error`], [`app`], [`view`], [`store_command`];
 //! * I/O: [`intake`] takes a task when a slot is free and the [`gate`] is open ([`duty`] keeps what a person said, [`reload`]
 //!   applies a configuration that changed), [`runner`] brings it from delivery to acknowledgement under a
 //!   [`claim`] that is kept ([`tenure`], [`keep_alive`]), [`stage`] does it with the files of a [`store`] and a
@@ -60,6 +60,7 @@ mod slots;
 mod stage;
 mod standing;
 mod store;
+mod store_command;
 mod task;
 mod tenure;
 mod view;
@@ -70,7 +71,7 @@ use std::{
 };
 
 use clap::Parser as _;
-use cli::{AgentArgs, Cli, Command, ConfigCommand, RunArgs, StoreCommand};
+use cli::{AgentArgs, Cli, Command, ConfigCommand, RunArgs};
 use host::{
     config::{Live, Sources},
     exit::{CliError, Exit, main_with},
@@ -99,8 +100,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
             host::config::show::<config::Config>(&sources(&home, cli.config, &run), output.output)
         }
         Some(Command::Config(ConfigCommand::Import { file })) => import(&file),
-        Some(Command::Store(StoreCommand::Init { paths, persistent })) => init_stores(&home, &paths, persistent),
-        Some(Command::Store(StoreCommand::List { output })) => view::stores(&home, output.output),
+        Some(Command::Store(command)) => store_command::run(&home, cli.config, command),
         Some(Command::Cordon { agents }) => tell(&home, &agents, Duty::Cordoned),
         Some(Command::Pause { agents }) => tell(&home, &agents, Duty::Paused),
         Some(Command::Resume { agents }) => tell(&home, &agents, Duty::Serving),
@@ -147,15 +147,4 @@ fn import(file: &Path) -> Result<(), CliError> {
         eprintln!("{}: {note}", file.display());
     }
     host::output::text(&text)
-}
-
-fn init_stores(home: &Path, paths: &[PathBuf], persistent: bool) -> Result<(), CliError> {
-    for path in paths {
-        let path = std::path::absolute(path).map_err(store::StoreError::io("find", path))?;
-        let identity = store::identity::init(&path, persistent, now::now())?;
-        store::registered::add(home, store::registered::Entry { path: path.clone(), persistent })?;
-        let kind = if persistent { "persistent" } else { "local" };
-        eprintln!("{} is now {kind} store {}", path.display(), identity.store);
-    }
-    Ok(())
 }

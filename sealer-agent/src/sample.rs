@@ -1,5 +1,7 @@
 //! What tests begin with.
 
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
 use streams::{
     id::{Incarnation, SectorId, Timestamp},
     message::{ClaimRef, Task},
@@ -9,6 +11,20 @@ use streams::{
 };
 
 use crate::order::{Order, Ordered};
+
+/// A child has a copy of every open file, and so of every lock, until it runs: a test that starts one disturbs those
+/// that look whether a lock is held.
+static FORKING: RwLock<()> = RwLock::new(());
+
+/// While this is held, no test starts a child.
+pub(crate) fn no_forks() -> RwLockReadGuard<'static, ()> {
+    FORKING.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// For a test that starts one.
+pub(crate) fn forks() -> RwLockWriteGuard<'static, ()> {
+    FORKING.write().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// An order for a stage of sector 1.
 pub(crate) fn order(stage: Stage) -> Order {

@@ -2,6 +2,7 @@
 
 pub(crate) mod c2;
 pub(crate) mod deliver;
+pub(crate) mod finalize;
 pub(crate) mod on_sector;
 pub(crate) mod persist;
 pub(crate) mod pieces;
@@ -50,9 +51,10 @@ pub(crate) struct Tools {
 pub(crate) async fn run(tools: &Tools, at: &AtWork<'_>, task: &Task, record: &SectorRecord) -> Result<Facts, Halt> {
     match task.stage {
         Stage::Place => place::run(tools, record).await,
-        Stage::AddPiece | Stage::TreeD | Stage::Pc1 | Stage::Pc2 | Stage::C1 | Stage::Finalize => {
+        Stage::AddPiece | Stage::TreeD | Stage::Pc1 | Stage::Pc2 | Stage::C1 => {
             on_sector::run(tools, at, task.stage, record).await
         }
+        Stage::Finalize => finalize::run(tools, at, record).await,
         Stage::Persist => persist::run(tools, at, record).await,
         Stage::C2 => c2::run(tools, at, record).await,
         Stage::Unseal => match &task.unseal {

@@ -7,103 +7,11 @@ use host::{
     output::{Column, Format, Listing},
 };
 use serde::Serialize;
-use streams::{id::StoreId, records::JobSubject};
+use streams::records::JobSubject;
 
-use crate::{
-    job_dir,
-    now::now,
-    store::{
-        StoreError, identity,
-        local::LocalStore,
-        persistent::PersistentStore,
-        registered::{self, Entry},
-        space,
-    },
-};
+use crate::{job_dir, now::now};
 
-/// `store list`.
-pub(crate) fn stores(home: &Path, format: Format) -> Result<(), CliError> {
-    let mut listing = Listing::new([
-        Column::new("STORE"),
-        Column::new("KIND"),
-        Column::new("STATE"),
-        Column::new("PATH"),
-        Column::new("SECTORS").right(),
-        Column::new("FREE").right(),
-        Column::new("PROMISED").right(),
-        Column::wide("TOTAL").right(),
-    ]);
-    for entry in registered::read(home)? {
-        let line = store_line(&entry);
-        let size = |bytes: Option<u64>| bytes.map_or_else(|| "-".to_owned(), size);
-        listing.row(
-            [
-                line.store.map_or_else(|| "-".to_owned(), |store| store.to_string()),
-                line.kind.to_owned(),
-                line.state.clone(),
-                line.path.clone(),
-                line.sectors.map_or_else(|| "-".to_owned(), |sectors| sectors.to_string()),
-                size(line.bytes_free),
-                size(line.bytes_reserved),
-                size(line.bytes_total),
-            ],
-            &line,
-        )?;
-    }
-    listing.print(format)
-}
-
-#[derive(Debug, Serialize)]
-struct StoreLine {
-    store: Option<StoreId>,
-    kind: &'static str,
-    state: String,
-    path: String,
-    sectors: Option<u64>,
-    bytes_free: Option<u64>,
-    bytes_reserved: Option<u64>,
-    bytes_total: Option<u64>,
-}
-
-/// A store that cannot be read is a line too: that is when a person looks.
-fn store_line(entry: &Entry) -> StoreLine {
-    let kind = |persistent| if persistent { "persistent" } else { "local" };
-    let mut line = StoreLine {
-        store: None,
-        kind: kind(entry.persistent),
-        state: "ready".to_owned(),
-        path: entry.path.display().to_string(),
-        sectors: None,
-        bytes_free: None,
-        bytes_reserved: None,
-        bytes_total: None,
-    };
-    if let Err(error) = fill(entry, &mut line) {
-        line.state = match error {
-            StoreError::NotInitialised { .. } => "missing".to_owned(),
-            other => format!("{:#}", anyhow::Error::from(other)),
-        };
-    }
-    line
-}
-
-fn fill(entry: &Entry, line: &mut StoreLine) -> Result<(), StoreError> {
-    let Entry { path, persistent } = entry;
-    let identity = identity::read(path)?
-        .ok_or_else(|| StoreError::NotInitialised { path: path.clone(), persistent: *persistent })?;
-    line.store = Some(identity.store);
-    let (space, reserved, sectors) = if identity.persistent {
-        (space::space(path)?, 0, PersistentStore::new(identity.store, path.clone()).replicas())
-    } else {
-        let usage = LocalStore::new(identity.store, path.clone()).usage()?;
-        (usage.space, usage.reserved, usage.sectors)
-    };
-    line.sectors = Some(sectors);
-    line.bytes_free = Some(space.free);
-    line.bytes_total = Some(space.total);
-    line.bytes_reserved = Some(reserved);
-    Ok(())
-}
+pub(crate) mod stores;
 
 /// `jobs`.
 pub(crate) fn jobs(home: &Path, format: Format) -> Result<(), CliError> {
@@ -178,7 +86,8 @@ fn elapsed(ms: u64) -> String {
     humantime::format_duration(std::time::Duration::from_secs(ms / 1000)).to_string()
 }
 
-fn size(bytes: u64) -> String {
+/// Bytes as people read them.
+pub(crate) fn size(bytes: u64) -> String {
     let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
     for (shift, unit) in units {
         let whole = bytes >> shift;

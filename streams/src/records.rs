@@ -1,15 +1,19 @@
 //! Values under keys: claims, agents, stores, the chain as last seen, the outbox, PoSt proofs, leases.
 
+mod store;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
     duty::Duty,
-    id::{AgentId, Epoch, Incarnation, MinerId, Place, SectorId, SectorNumber, StoreId, Timestamp},
+    id::{AgentId, Epoch, Incarnation, MinerId, Place, SectorId, SectorNumber, Timestamp},
     message::Text,
     proof::{Bytes32, ProofBytes},
     sector::MessageRef,
     stage::{Class, Stage},
 };
+
+pub use self::store::{StoreRecord, StoreState};
 
 /// Bucket `CLAIMS`, key `<miner>.<sector>.<stage>`: who works on a stage. The key's revision is the fence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -137,35 +141,6 @@ pub enum JobSubject {
         /// The partition.
         partition: u64,
     },
-}
-
-/// Bucket `STORES`, key `<store>`: a store as its agents last saw it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StoreRecord {
-    /// Its identity.
-    pub store: StoreId,
-    /// The place that opens it.
-    pub place: Place,
-    /// Its path on that place's hosts.
-    pub path: String,
-    /// Whether it keeps finished replicas.
-    pub persistent: bool,
-    /// Bytes of its filesystem.
-    pub bytes_total: u64,
-    /// Bytes free.
-    pub bytes_free: u64,
-    /// Bytes promised to sectors.
-    pub bytes_reserved: u64,
-    /// Sectors in it.
-    pub sectors: u64,
-    /// When it was seen so.
-    pub at: Timestamp,
-}
-
-impl Text for StoreRecord {
-    const KIND: &'static str = "store";
-    const VERSION: u64 = 1;
 }
 
 /// Bucket `CHAIN`, key `head`: the heaviest tipset as the follower last saw it.

@@ -21,6 +21,7 @@ pub(crate) fn list(stores: &[StoreRecord], lost: &[LostStore], now: Timestamp) -
         Column::new("STORE"),
         Column::new("PLACE"),
         Column::new("KIND"),
+        Column::new("STATE"),
         Column::new("SECTORS").right(),
         Column::new("FREE").right(),
         Column::new("LAST SEEN").right(),
@@ -33,10 +34,11 @@ pub(crate) fn list(stores: &[StoreRecord], lost: &[LostStore], now: Timestamp) -
             store.store.to_string(),
             store.place.to_string(),
             if store.persistent { "persistent" } else { "local" }.to_owned(),
+            store.state.name().to_owned(),
             store.sectors.to_string(),
             format!("{} of {} GiB", store.bytes_free >> 30, store.bytes_total >> 30),
             span(now.ms_since(store.at)),
-            lost.map(|lost| format!("given up: {}", lost.because)).unwrap_or_default(),
+            lost.map_or_else(|| store.why.clone(), |lost| format!("given up: {}", lost.because)),
             store.path.clone(),
         ];
         listing.row(cells, &Row { store, lost })?;

@@ -4,7 +4,7 @@ use streams::{
     duty::Duty,
     id::Timestamp,
     proof::ProofBytes,
-    records::{AgentRecord, ChainHead, ClassSlots, Fate, JobNow, JobSubject, OutboxEntry, StoreRecord},
+    records::{AgentRecord, ChainHead, ClassSlots, Fate, JobNow, JobSubject, OutboxEntry, StoreRecord, StoreState},
     sector::{Sealed, SectorRecord, SectorState as S, StageError, Succession},
     stage::{Class, Stage},
     subject::TaskSubject,
@@ -111,6 +111,8 @@ fn why_a_task_does_not_run() {
         bytes_reserved: 0,
         sectors: 1,
         at: Timestamp(1_790_000_000_000),
+        state: StoreState::Ok,
+        why: String::new(),
     }];
     let silent = "pc2: waits for an agent of class pc2-gpu at place host-1, silent since 2026-09-21 14:13:20 UTC; its files are there";
     told(&world, &sector, "no-agent", silent);

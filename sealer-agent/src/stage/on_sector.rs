@@ -1,5 +1,7 @@
 //! Stages that work on the sector's own files in its local store.
 
+use std::sync::Arc;
+
 use prover::job::Output;
 use streams::{
     kv::CasError,
@@ -17,6 +19,7 @@ use crate::{
     halt::{BUSY_DELAY, Halt, ROOM_DELAY},
     outcome, parting, request,
     store::{
+        StoreError,
         local::LocalStore,
         sector_lock::{self, SectorFolder},
     },
@@ -29,7 +32,7 @@ pub(crate) async fn run(tools: &Tools, at: &AtWork<'_>, stage: Stage, record: &S
         return prove(tools, at, stage, record, &store).await;
     }
     let held = Exclusive::take(tools, at, record, &store).await?;
-    let done = in_place(tools, at, stage, record, &store).await;
+    let done = in_place(tools, at, stage, record, (&store, &held)).await;
     held.release(tools).await;
     done
 }
@@ -49,7 +52,7 @@ async fn in_place(
     at: &AtWork<'_>,
     stage: Stage,
     record: &SectorRecord,
-    store: &LocalStore,
+    (store, held): (&LocalStore, &Exclusive),
 ) -> Result<Facts, Halt> {
     let with_ticket;
     // Labels that are being made have their ticket, whoever answers now.
@@ -64,7 +67,7 @@ async fn in_place(
     };
     let (sector, mark) = (record.id, request::mark(record));
     let on = store.clone();
-    blocking(move || on.begin(sector, stage, mark)).await?;
+    held.change(tools, store, move || on.begin(sector, stage, mark)).await?;
     host::failpoint!("agent.stage.begun");
     let facts = if stage == Stage::AddPiece {
         let fetched = fetch_pieces(tools, at, record, store).await;
@@ -78,7 +81,7 @@ async fn in_place(
         prove(tools, at, stage, record, store).await?
     };
     let (on, done) = (store.clone(), facts.clone());
-    blocking(move || on.finish(sector, done, mark)).await?;
+    held.change(tools, store, move || on.finish(sector, done, mark)).await?;
     host::failpoint!("agent.stage.finished");
     Ok(facts)
 }
@@ -129,7 +132,7 @@ async fn prove(
 /// The sector's files are changed by this job alone: a lock in its folder against other agents of this host, and a key
 /// in `LOCKS` that tells other places.
 pub(crate) struct Exclusive {
-    _folder: SectorFolder,
+    folder: Arc<SectorFolder>,
     key: String,
     revision: u64,
     stop: CancellationToken,
@@ -159,7 +162,24 @@ impl Exclusive {
             None => tools.locks.create(&key, &lock).await?,
         };
         host::failpoint!("agent.sector_lock.told");
-        Ok(Self { _folder: folder, key, revision, stop: at.stop.clone() })
+        Ok(Self { folder: Arc::new(folder), key, revision, stop: at.stop.clone() })
+    }
+
+    /// A change of the folder, within the time that a disk may be silent. One that takes longer keeps the folder locked
+    /// until it is over: nobody else works there while it may still write.
+    pub(crate) async fn change(
+        &self,
+        tools: &Tools,
+        store: &LocalStore,
+        change: impl FnOnce() -> Result<(), StoreError> + Send + 'static,
+    ) -> Result<(), Halt> {
+        let folder = Arc::clone(&self.folder);
+        let changed = move || {
+            let changed = change();
+            drop(folder);
+            changed
+        };
+        tools.stores.health.halting(store.id, &store.path, changed).await
     }
 
     pub(crate) async fn release(self, tools: &Tools) {

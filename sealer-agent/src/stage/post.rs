@@ -9,7 +9,12 @@ use streams::{
 };
 
 use super::Tools;
-use crate::{child::AtWork, halt::Halt, outcome::wrong_output, store::Stores};
+use crate::{
+    child::AtWork,
+    halt::Halt,
+    outcome::wrong_output,
+    store::{Stores, condition::Condition},
+};
 
 /// Does one half, and says what came of it.
 pub(crate) async fn run(tools: &Tools, at: &AtWork<'_>, task: &PostTask) -> Result<PostOutcome, Halt> {
@@ -91,6 +96,12 @@ async fn fetch(tools: &Tools, at: &AtWork<'_>, parts: &[VanillaPart]) -> Result<
 fn locate(stores: &Stores, task: &PostTask, sectors: &[PostSector]) -> (Vec<Replica>, Vec<(SectorNumber, String)>) {
     let (mut replicas, mut bad) = (Vec::new(), Vec::new());
     for sector in sectors {
+        // A disk that does not answer must not keep the others from being proven.
+        let condition = stores.health.condition(sector.store);
+        if !condition.can_be_read() && !matches!(condition, Condition::Failing { .. }) {
+            bad.push((sector.number, format!("store {} is {}: {condition}", sector.store, condition.name())));
+            continue;
+        }
         let id = SectorId { miner: task.miner, number: sector.number };
         let found = if let Some(store) = stores.persistent(sector.store) {
             let files = store.files(id);

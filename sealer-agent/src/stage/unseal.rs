@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use prover::job::Output;
 use streams::{
+    id::StoreId,
     message::{Facts, FailureClass, UnsealOrder},
     sector::SectorRecord,
 };
@@ -16,7 +17,7 @@ use crate::{
     halt::{BUSY_DELAY, Halt, ROOM_DELAY},
     outcome::wrong_output,
     request,
-    store::{StoreError, identity, scratch::Scratch, space},
+    store::{StoreError, health::Health, identity, scratch::Scratch, space},
 };
 
 /// Unseals into scratch and puts the payload where the order says.
@@ -27,10 +28,10 @@ pub(crate) async fn run(
     order: &UnsealOrder,
 ) -> Result<Facts, Halt> {
     check(order)?;
-    let Some(replica) = replica(tools, record) else {
+    let Some(replica) = replica(tools, record).await else {
         return Err(Halt::back(ROOM_DELAY, "no store that is open in this agent has the replica"));
     };
-    let root = roomy_store(tools, record)?;
+    let root = roomy_store(tools, record).await?;
     let job = at.dir.path().to_owned();
     let scratch = blocking(move || -> Result<_, StoreError> {
         let scratch = Scratch::create(&root)?;
@@ -81,26 +82,57 @@ fn check(order: &UnsealOrder) -> Result<(), Halt> {
     Ok(())
 }
 
-/// The replica's file: the local one, else the persisted one.
-fn replica(tools: &Tools, record: &SectorRecord) -> Option<PathBuf> {
+/// The replica's file: the local one, else the persisted one. A store that does not answer is passed over.
+async fn replica(tools: &Tools, record: &SectorRecord) -> Option<PathBuf> {
     let sealed = record.state.sealed()?;
-    let local = tools.stores.local(sealed.at.store).map(|store| store.files(record.id).sealed());
+    let local = tools.stores.local(sealed.at.store).map(|s| (s.id, s.path.clone(), s.files(record.id).sealed()));
     let kept = sealed
         .persisted
         .as_ref()
         .and_then(|kept| tools.stores.persistent(kept.store))
-        .map(|store| store.files(record.id).sealed);
-    [local, kept].into_iter().flatten().find(|path| path.is_file())
+        .map(|s| (s.id, s.path.clone(), s.files(record.id).sealed));
+    let health = &tools.stores.health;
+    for (store, path, sealed) in [local, kept].into_iter().flatten() {
+        let at = path.clone();
+        let look = move || identity::require(&at, store).map(|()| sealed.is_file().then_some(sealed));
+        if let Some(Some(found)) = look_at(health, store, &path, look).await {
+            return Some(found);
+        }
+    }
+    None
 }
 
-fn roomy_store(tools: &Tools, record: &SectorRecord) -> Result<PathBuf, Halt> {
+async fn roomy_store(tools: &Tools, record: &SectorRecord) -> Result<PathBuf, Halt> {
     let needed = footprint::unseal_bytes(record.proof);
+    let health = &tools.stores.health;
     for (id, path) in tools.stores.paths() {
-        match identity::require(path, id).and_then(|()| space::space(path)) {
-            Ok(space) if space.free.saturating_sub(tools.keep_free) >= needed => return Ok(path.to_owned()),
-            Ok(_) => {}
-            Err(error) => tracing::warn!(store = %path.display(), "passed over: {:#}", anyhow::Error::from(error)),
+        let at = path.to_owned();
+        let look = move || identity::require(&at, id).and_then(|()| space::space(&at));
+        match look_at(health, id, path, look).await {
+            Some(space) if space.free.saturating_sub(tools.keep_free) >= needed => return Ok(path.to_owned()),
+            Some(_) | None => {}
         }
     }
     Err(Halt::back(ROOM_DELAY, format!("no store has the {needed} bytes of scratch that reading it back takes")))
+}
+
+/// What a look at a store that is well shows; nothing of the others.
+async fn look_at<T: Send + 'static>(
+    health: &Health,
+    store: StoreId,
+    path: &Path,
+    look: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Option<T> {
+    let condition = health.condition(store);
+    if !condition.can_be_read() {
+        tracing::warn!(store = %path.display(), "passed over: {condition}");
+        return None;
+    }
+    match health.within(store, path, look).await {
+        Ok(found) => Some(found),
+        Err(error) => {
+            tracing::warn!(store = %path.display(), "passed over: {:#}", anyhow::Error::from(error));
+            None
+        }
+    }
 }

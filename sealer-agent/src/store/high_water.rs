@@ -1,26 +1,16 @@
 //! The highest sector number of each miner that a store ever held, also of sectors that are gone: after a total loss of
 //! the queue, numbers are given well above it.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    path::Path,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, path::Path};
 
-use host::durable::{self, FileLock};
+use host::durable;
 use serde::{Deserialize, Serialize};
 use streams::{
     id::{MinerId, SectorId, SectorNumber},
     message::{Text, decode, encode},
 };
 
-use super::{StoreError, paths};
-
-/// How long another agent's change of the same file may take.
-const TURN_MAX: Duration = Duration::from_secs(10);
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+use super::{StoreError, paths, turn};
 
 /// The highest number of each miner.
 pub(crate) type Numbers = BTreeMap<MinerId, SectorNumber>;
@@ -47,7 +37,7 @@ pub(crate) fn read(store: &Path) -> Result<Numbers, StoreError> {
 /// Writes a number down before anything of its sector is there. It is never lowered; a file that cannot be read is not
 /// replaced, and the store then takes no new sector.
 pub(crate) fn raise(store: &Path, sector: SectorId) -> Result<(), StoreError> {
-    let _turn = turn(store)?;
+    let _turn = turn::take(&paths::high_water_lock(store), turn::SHORT)?;
     let mut miners = read(store)?;
     if !raise_in(&mut miners, sector) {
         return Ok(());
@@ -69,21 +59,10 @@ pub(crate) fn raise_in(miners: &mut Numbers, sector: SectorId) -> bool {
     is_higher
 }
 
-fn turn(store: &Path) -> Result<FileLock, StoreError> {
-    let (path, began) = (paths::high_water_lock(store), Instant::now());
-    loop {
-        match durable::lock_exclusive(&path) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && began.elapsed() < TURN_MAX => {
-                thread::sleep(LOOK_EVERY);
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(StoreError::Locked { path }),
-            locked => return locked.map_err(StoreError::io("lock", &path)),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
 
     fn sector(key: &str) -> SectorId {

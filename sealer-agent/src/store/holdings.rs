@@ -92,7 +92,7 @@ fn persistent(page: &mut Page, store: StoreId, path: &Path, held: &mut Vec<Held>
 }
 
 /// The sectors that names in a folder tell, with their paths.
-fn sectors_in(dir: &Path) -> Result<Vec<(SectorId, PathBuf)>, StoreError> {
+pub(crate) fn sectors_in(dir: &Path) -> Result<Vec<(SectorId, PathBuf)>, StoreError> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -13,7 +13,7 @@ use streams::{
 use super::*;
 use crate::{
     sample::allocated,
-    store::{local::LocalStore, manifest::Mark, persistent::PersistentStore},
+    store::{copy::Pulse, local::LocalStore, manifest::Mark, persistent::PersistentStore},
 };
 
 struct Stocked {
@@ -31,6 +31,7 @@ fn stores() -> Stocked {
     let stores = Stores {
         local: vec![LocalStore::new(local, local_path)],
         persistent: vec![PersistentStore::new(kept, kept_path)],
+        ..Stores::default()
     };
     Stocked { _dir: dir, stores }
 }
@@ -77,7 +78,9 @@ fn a_holding_says_what_the_manifest_says() {
         durable::write(&files.cache().join(name), b"file").unwrap();
     }
     durable::write(&files.sealed(), b"replica").unwrap();
-    let digest = kept.keep(&files, &local.manifest(one.id).unwrap()).unwrap();
+    let manifest = local.manifest(one.id).unwrap();
+    let digest = kept.copy(&files, &manifest, &Pulse::default()).unwrap();
+    kept.vouch(&manifest, digest).unwrap();
 
     let page = all(&place.stores).remove(0);
     assert!(page.unreadable.is_empty(), "{:?}", page.unreadable);

@@ -40,7 +40,10 @@ pub(crate) fn read(store: &Path) -> Result<Option<Identity>, StoreError> {
 pub(crate) fn require(store: &Path, id: StoreId) -> Result<(), StoreError> {
     match read(store)? {
         Some(identity) if identity.store == id => Ok(()),
-        _ => Err(StoreError::Away { path: store.to_owned(), store: id }),
+        found => {
+            let found = found.map(|found| found.store);
+            Err(StoreError::Away { path: store.to_owned(), store: id, found })
+        }
     }
 }
 

@@ -17,7 +17,9 @@ use super::{
     StoreError, high_water, identity,
     manifest::{Manifest, Mark},
     paths::{self, SectorPaths},
+    scratch::Scratch,
     space::{self, Promise, Space},
+    turn,
 };
 use crate::footprint;
 
@@ -34,7 +36,7 @@ pub(crate) enum Reserved {
     /// It is promised, durably.
     Yes,
     /// There is too little.
-    NoRoom { needed: u64, room: u64 },
+    NoRoom { room: u64 },
 }
 
 /// A store as it is.
@@ -43,6 +45,8 @@ pub(crate) struct Usage {
     pub(crate) space: Space,
     pub(crate) reserved: u64,
     pub(crate) sectors: u64,
+    /// What can still be promised, before anything is kept free.
+    pub(crate) room: u64,
 }
 
 /// Room that sectors were promised.
@@ -78,8 +82,7 @@ impl LocalStore {
         now: Timestamp,
     ) -> Result<Reserved, StoreError> {
         identity::require(&self.path, self.id)?;
-        let lock = paths::placement_lock(&self.path);
-        let _held = durable::lock_exclusive(&lock).map_err(locked_or_io(&lock))?;
+        let _held = turn::take(&paths::placement_lock(&self.path), turn::SHORT)?;
         let files = self.files(record.id);
         if Manifest::read(&files.manifest())?.is_some() {
             return Ok(Reserved::Yes);
@@ -87,7 +90,7 @@ impl LocalStore {
         let needed = footprint::sealing_bytes(record.proof);
         let room = self.room(keep_free)?;
         if room < needed {
-            return Ok(Reserved::NoRoom { needed, room });
+            return Ok(Reserved::NoRoom { room });
         }
         high_water::raise(&self.path, record.id)?;
         durable::create_dir_all(&files.root).map_err(StoreError::io("create", &files.root))?;
@@ -132,15 +135,26 @@ impl LocalStore {
         manifest.write(&files.manifest())
     }
 
+    /// Removes a sector's folder as a whole: at any moment it is there, or it is scratch.
+    pub(crate) fn remove(&self, sector: SectorId) -> Result<(), StoreError> {
+        identity::require(&self.path, self.id)?;
+        let files = self.files(sector);
+        let scratch = Scratch::create(&self.path)?;
+        durable::rename(&files.root, &scratch.path().join("sector")).map_err(StoreError::io("remove", &files.root))?;
+        host::failpoint!("agent.local.set_aside");
+        scratch.remove()
+    }
+
     /// The store as it is; a sector whose manifest cannot be read does not count.
     pub(crate) fn usage(&self) -> Result<Usage, StoreError> {
         let space = space::space(&self.path)?;
         let (mut reserved, mut sectors) = (0u64, 0u64);
-        for promise in self.promises()?.known {
+        let promises = self.promises()?.known;
+        for promise in &promises {
             reserved = reserved.saturating_add(promise.reserved);
             sectors += 1;
         }
-        Ok(Usage { space, reserved, sectors })
+        Ok(Usage { space, reserved, sectors, room: space::room(space.free, promises, 0) })
     }
 
     fn promises(&self) -> Result<Promises, StoreError> {
@@ -167,14 +181,6 @@ impl LocalStore {
 
 fn remove_file(path: &Path) -> Result<(), StoreError> {
     durable::remove_file(path).map_err(StoreError::io("remove", path))
-}
-
-fn locked_or_io(path: &Path) -> impl FnOnce(io::Error) -> StoreError {
-    let path = path.to_owned();
-    move |source| match source.kind() {
-        io::ErrorKind::WouldBlock => StoreError::Locked { path },
-        _ => StoreError::Io { what: "lock", path, source },
-    }
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ fn a_sector_without_room_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
     let refused = store.reserve(&allocated(1), u64::MAX, Timestamp(1)).unwrap();
-    assert!(matches!(refused, Reserved::NoRoom { room: 0, .. }), "{refused:?}");
+    assert!(matches!(refused, Reserved::NoRoom { room: 0 }), "{refused:?}");
     assert!(matches!(store.manifest(allocated(1).id), Err(StoreError::SectorMissing { .. })));
     assert_eq!(store.usage().unwrap().sectors, 0);
 }

@@ -7,10 +7,13 @@
 //! placement.lock                       sealed/s-t01000-17
 //! sectors/s-t01000-17/                 cache/s-t01000-17/{p_aux, t_aux, sc-02-data-tree-r-last*}
 //!   manifest.json  lock                manifests/s-t01000-17.json
-//!   pieces/  staged  sealed  cache/
+//!   pieces/  staged  sealed  cache/    partial/s-t01000-17/{copy.json, lock, sealed, cache/}
 //!   pc1.json
 //! scratch/{<uuid>/, <uuid>.lock}        scratch/{<uuid>/, <uuid>.lock}
 //! ```
+//!
+//! `sealed` and `cache` of a persistent store, and `update`, `update-cache` and `unsealed` once there are any, are the
+//! folders of lotus and damocles, with their names.
 
 use std::path::{Path, PathBuf};
 
@@ -102,6 +105,16 @@ pub(crate) fn manifests(store: &Path) -> PathBuf {
 /// The folder of a persistent store's replicas.
 pub(crate) fn replicas(store: &Path) -> PathBuf {
     store.join("sealed")
+}
+
+/// The folder of copies on their way.
+pub(crate) fn partials(store: &Path) -> PathBuf {
+    store.join("partial")
+}
+
+/// The folder of a sector's copy on its way.
+pub(crate) fn partial(store: &Path, sector: SectorId) -> PathBuf {
+    partials(store).join(sector.file_name())
 }
 
 /// The highest number of each miner that the store ever held.

@@ -92,6 +92,7 @@ mod tests {
 
     #[test]
     fn a_sweep_takes_what_nobody_holds() {
+        let _quiet = crate::sample::no_forks();
         let store = tempfile::tempdir().unwrap();
         assert_eq!(sweep(store.path()).unwrap(), 0);
         let held = Scratch::create(store.path()).unwrap();

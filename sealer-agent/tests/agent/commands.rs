@@ -14,7 +14,7 @@ fn stores_are_made_and_listed() {
     let host = Host::with_stores();
     let listed: serde_json::Value = serde_json::from_str(&host.succeeds(&["store", "list", "-o", "json"])).unwrap();
     let kinds: Vec<_> = listed.as_array().unwrap().iter().map(|line| (&line["kind"], &line["state"])).collect();
-    assert_eq!(kinds, [(&"local".into(), &"ready".into()), (&"persistent".into(), &"ready".into())]);
+    assert_eq!(kinds, [(&"local".into(), &"ok".into()), (&"persistent".into(), &"ok".into())]);
     assert_eq!(host.succeeds(&["jobs", "-o", "json"]).trim(), "[]");
 }
 
@@ -30,13 +30,14 @@ fn a_folder_with_data_or_a_store_does_not_become_one() {
 }
 
 #[test]
-fn a_store_that_is_away_is_told_with_the_command_that_makes_one() {
+fn a_path_where_no_store_ever_was_is_told_with_the_command_that_makes_one() {
     let host = Host::with_stores();
-    fs::remove_dir_all(host.path("kept")).unwrap();
-    let (code, words) = host.fails(&["--class", "pc1-cpu"]);
+    let nowhere = host.path("nowhere").display().to_string();
+    let (code, words) = host.fails(&["--class", "pc1-cpu", "--store", &nowhere]);
     assert_eq!(code, 66);
-    let command = format!("sealer-agent store init --persistent {}", host.path("kept").display());
+    let command = format!("sealer-agent store init {nowhere}");
     assert!(words.contains("is not an initialised store") && words.contains(&command), "{words}");
+    fs::remove_dir_all(host.path("kept")).unwrap();
     assert!(host.succeeds(&["store", "list"]).contains("missing"));
 }
 

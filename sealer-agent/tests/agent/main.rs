@@ -15,3 +15,4 @@ mod lost_queue;
 mod outage;
 mod post;
 mod settings;
+mod stores;

@@ -136,7 +136,7 @@ texts!(
 fn no_text_is_without_a_golden_file() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut written = BTreeSet::new();
-    for file in ["message.rs", "records.rs", "sector.rs", "control.rs"] {
+    for file in ["message.rs", "records.rs", "records/store.rs", "sector.rs", "control.rs"] {
         let text = fs::read_to_string(source.join(file)).unwrap();
         written.extend(text.lines().filter_map(kind_in).map(|kind| format!("{file}: {kind}")));
     }

@@ -26,6 +26,7 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
         of("", &NumberGiven { at: Timestamp(1_790_000_000_000) }),
         of("", &agent_record()),
         of("", &store_record()),
+        of("missing", &missing_store()),
         of("", &chain_head()),
         of("", &deadline()),
         of("", &post_record()),
@@ -265,6 +266,20 @@ fn store_record() -> StoreRecord {
         bytes_reserved: 500_000_000_000,
         sectors: 1,
         at: Timestamp(1_790_000_000_000),
+        state: StoreState::Ok,
+        why: String::new(),
+    }
+}
+
+fn missing_store() -> StoreRecord {
+    StoreRecord {
+        state: StoreState::Missing,
+        why: "no store is mounted there".to_owned(),
+        bytes_total: 0,
+        bytes_free: 0,
+        bytes_reserved: 0,
+        sectors: 0,
+        ..store_record()
     }
 }
 
