@@ -69,7 +69,7 @@ pub(crate) async fn serve<R: Run>(
             answer = first(&mut requests, &seats) => answer,
             () = stop.cancelled() => break,
             _ = turns.changed() => continue,
-            () = tokio::time::sleep(opens_in.unwrap_or(PULL_WAIT)) => continue,
+            () = wait(opens_in) => continue,
         };
         match answer {
             Ok((delivery, ack_wait)) => {
@@ -96,6 +96,14 @@ pub(crate) async fn serve<R: Run>(
         }
     }
     Ok(())
+}
+
+/// For ever where nothing ends by itself.
+async fn wait(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// A standing request for one message of one consumer.
