@@ -243,11 +243,16 @@ impl Runner {
         work: impl AsyncFnOnce(AtWork<'_>) -> Result<T, Halt>,
     ) -> Result<T, Halt> {
         let (what, attempt, phase) = (order.shown(), order.attempt(), "starts".to_owned());
-        let posted = self.board.begin(dir.id(), JobNow { what, attempt, started_at, phase, permille: None });
+        let posted =
+            self.board.begin(dir.id(), JobNow { what, attempt, started_at, phase, permille: None, left_ms: None });
         let activity = Activity::of(order);
         let terms =
             self.terms.get(&activity).ok_or_else(|| Halt::back(BUSY_DELAY, format!("{activity} has no terms")))?;
-        work(AtWork { dir, posted: &posted, terms, seat, stop: &self.stop }).await
+        let done = work(AtWork { dir, posted: &posted, terms, seat, started_at, stop: &self.stop }).await;
+        if done.is_ok() {
+            seat.took(now().ms_since(started_at));
+        }
+        done
     }
 
     /// Gives a task back that was not done, by nobody's failure. The reason is said once, not with each return.
