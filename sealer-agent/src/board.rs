@@ -73,6 +73,16 @@ impl Posted {
             if let Some(job) = jobs.get_mut(&self.id) {
                 phase.clone_into(&mut job.phase);
                 job.permille = permille;
+                job.left_ms = None;
+            }
+        });
+    }
+
+    /// How long it will still take.
+    pub(crate) fn left(&self, left_ms: Option<u64>) {
+        self.board.jobs.send_modify(|jobs| {
+            if let Some(job) = jobs.get_mut(&self.id) {
+                job.left_ms = left_ms;
             }
         });
     }
@@ -114,14 +124,17 @@ mod tests {
             started_at: Timestamp(1),
             phase: "start".to_owned(),
             permille: None,
+            left_ms: None,
         };
         let posted = board.begin(Uuid::from_u128(1), job);
         assert!(turns.has_changed().unwrap());
         turns.mark_unchanged();
         posted.phase("half", Some(500));
+        posted.left(Some(7));
         assert!(!turns.has_changed().unwrap(), "a phase can wait for the next heartbeat");
         assert_eq!(board.jobs().first().map(|j| (j.phase.clone(), j.permille)), Some(("half".to_owned(), Some(500))));
         assert_eq!((board.used(Class::Io), board.used(Class::Pc1Cpu)), (1, 0));
+        assert_eq!(board.jobs().first().and_then(|job| job.left_ms), Some(7));
         drop(posted);
         assert!(turns.has_changed().unwrap());
         assert_eq!(board.jobs(), vec![]);

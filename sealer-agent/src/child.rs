@@ -14,7 +14,10 @@ use host::{
     job::{Job, JobEnd, JobSpec, Kin, Orphan},
 };
 use prover::job::{JobResult, Output, PROGRESS, Progress, REQUEST, RESULT, Request, STDERR};
-use streams::message::{FailureClass, decode, encode};
+use streams::{
+    id::Timestamp,
+    message::{FailureClass, decode, encode},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -51,6 +54,8 @@ pub(crate) struct AtWork<'a> {
     pub(crate) posted: &'a Posted,
     pub(crate) terms: &'a Terms,
     pub(crate) seat: &'a Seat,
+    /// When the job began, in this run or an earlier one.
+    pub(crate) started_at: Timestamp,
     pub(crate) stop: &'a CancellationToken,
     /// Told once the prover works.
     pub(crate) gate: &'a Gate,
@@ -209,7 +214,7 @@ async fn watch(job: Job, at: &AtWork<'_>) -> JobEnd {
     loop {
         tokio::select! {
             end = &mut ended => return end,
-            _ = look.tick() => post_progress(at.dir.path(), at.posted),
+            _ = look.tick() => post_progress(at),
         }
     }
 }
@@ -223,11 +228,16 @@ fn read_request(dir: &Path) -> anyhow::Result<Option<Request>> {
 }
 
 /// Progress is there to be looked at: what cannot be read is not shown.
-fn post_progress(dir: &Path, posted: &Posted) {
-    let Ok(Some(bytes)) = durable::read(&dir.join(PROGRESS)) else { return };
-    if let Ok(Progress { phase, permille, .. }) = decode(&bytes) {
-        posted.phase(&phase, permille);
-    }
+fn post_progress(at: &AtWork<'_>) {
+    let read = durable::read(&at.dir.path().join(PROGRESS)).ok().flatten();
+    let permille = match read.and_then(|bytes| decode(&bytes).ok()) {
+        Some(Progress { phase, permille, .. }) => {
+            at.posted.phase(&phase, permille);
+            permille
+        }
+        None => None,
+    };
+    at.posted.left(at.seat.left_ms(now().ms_since(at.started_at), permille));
 }
 
 fn read_result(dir: &Path) -> ResultFile {

@@ -81,12 +81,27 @@ impl Bench {
             started_at: Timestamp(1),
             phase: String::new(),
             permille: None,
+            left_ms: None,
         };
         let posted = self.board.begin(self.dir.id(), job);
         let work = prover::job::Work::TreeD { staged: None, cache: self.home.path().join("cache") };
         let request = Request { proof: SealProof::Drg2KiBV1_1, work };
         let seat = Seats::unlimited().take_anyway(Activity::TreeD);
-        self.prover.run(&AtWork { dir: &self.dir, posted: &posted, terms, seat: &seat, stop }, &request).await
+        self.prover
+            .run(
+                &AtWork {
+                    dir: &self.dir,
+                    posted: &posted,
+                    terms,
+                    seat: &seat,
+                    started_at: Timestamp(1),
+                    stop,
+                    gate: &Gate::default(),
+                    subject: "seal.c2-gpu.any.f01000.1.c2",
+                },
+                &request,
+            )
+            .await
     }
 
     /// Processes that carry the job's mark or work in its directory.

@@ -97,7 +97,7 @@ pub(crate) async fn serve<R: Run>(
             // What may be asked for is another question now. Without an answer that is dropped: requests stay open.
             _ = duties.changed() => continue,
             _ = turns.changed() => continue,
-            () = tokio::time::sleep(opens_in.unwrap_or(PULL_WAIT)) => continue,
+            () = wait(opens_in) => continue,
         };
         match answer {
             Ok(Came { delivery, bound, .. }) if !door.slot.may_ask(bound) => nak(delivery).await,
@@ -124,6 +124,14 @@ pub(crate) async fn serve<R: Run>(
         }
     }
     Ok(())
+}
+
+/// For ever where nothing ends by itself.
+async fn wait(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Work to its end; once the agent is told to stop, for so long at most. Its directory stays, for whoever takes it over.

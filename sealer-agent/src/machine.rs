@@ -1,8 +1,8 @@
 //! What this host is and has, and what is done with it.
 //!
 //! [`discover`] reads what there is, [`needs`] says what a job takes, the [`book`] who may start, and [`seats`] are its
-//! entries for as long as jobs last. [`terms`] are what a stage's prover is given and allowed. What a person may say about
-//! all of it is in [`config`].
+//! entries for as long as jobs last. [`terms`] are what a stage's prover is given and allowed. [`eta`] says how long a job will still take.
+//! What a person may say about all of it is in [`config`].
 
 use std::{fs, io, path::Path, thread};
 
@@ -11,6 +11,7 @@ pub(crate) mod book;
 pub(crate) mod config;
 pub(crate) mod confine;
 pub(crate) mod discover;
+pub(crate) mod eta;
 pub(crate) mod needs;
 pub(crate) mod seats;
 pub(crate) mod terms;

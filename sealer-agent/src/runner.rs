@@ -252,12 +252,18 @@ impl Runner {
         work: impl AsyncFnOnce(AtWork<'_>) -> Result<T, Halt>,
     ) -> Result<T, Halt> {
         let (what, attempt, phase) = (order.shown(), order.attempt(), "starts".to_owned());
-        let posted = self.board.begin(dir.id(), JobNow { what, attempt, started_at, phase, permille: None });
+        let posted =
+            self.board.begin(dir.id(), JobNow { what, attempt, started_at, phase, permille: None, left_ms: None });
         let activity = Activity::of(order);
         let terms = self.terms.borrow().get(&activity).cloned();
         let terms = &terms.ok_or_else(|| Halt::back(BUSY_DELAY, format!("{activity} has no terms")))?;
         let (gate, subject) = (&self.gate, order.subject.as_str());
-        work(AtWork { dir, posted: &posted, terms, seat, stop: &self.stop, gate, subject }).await
+        let done =
+            work(AtWork { dir, posted: &posted, terms, seat, started_at, stop: &self.stop, gate, subject }).await;
+        if done.is_ok() {
+            seat.took(now().ms_since(started_at));
+        }
+        done
     }
 
     /// Gives a task back that was not done, by nobody's failure. The reason is said once, not with each return.

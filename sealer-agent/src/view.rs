@@ -9,7 +9,7 @@ use host::{
 use serde::Serialize;
 use streams::records::JobSubject;
 
-use crate::{job_dir, now::now};
+use crate::{job_dir, machine::eta::by_rate, now::now};
 
 pub(crate) mod stores;
 
@@ -23,6 +23,7 @@ pub(crate) fn jobs(home: &Path, format: Format) -> Result<(), CliError> {
         Column::new("PHASE"),
         Column::new("DONE").right(),
         Column::new("ELAPSED").right(),
+        Column::new("LEFT").right(),
         Column::wide("ATTEMPT").right(),
         Column::wide("DIRECTORY"),
     ]);
@@ -38,6 +39,7 @@ pub(crate) fn jobs(home: &Path, format: Format) -> Result<(), CliError> {
                 line.phase.clone(),
                 line.permille.map_or_else(|| "-".to_owned(), |permille| format!("{} %", permille / 10)),
                 elapsed(line.elapsed_ms),
+                line.left_ms.map_or_else(|| "-".to_owned(), elapsed),
                 line.attempt.to_string(),
                 line.directory.clone(),
             ],
@@ -56,6 +58,7 @@ struct JobLine {
     phase: String,
     permille: Option<u16>,
     elapsed_ms: u64,
+    left_ms: Option<u64>,
     attempt: u32,
     directory: String,
 }
@@ -63,6 +66,8 @@ struct JobLine {
 impl JobLine {
     fn new(found: &job_dir::Found) -> Self {
         let job_dir::Found { path, owner, progress, .. } = found;
+        let permille = progress.as_ref().and_then(|p| p.permille);
+        let elapsed_ms = now().ms_since(owner.started_at);
         let what = match &owner.what {
             JobSubject::Sector { sector, stage } => format!("{stage} {sector}"),
             JobSubject::Partition { class, miner, open, partition } => format!("{class} {miner} {open} {partition}"),
@@ -74,8 +79,9 @@ impl JobLine {
             // What a dead agent left waits to be taken over.
             state: if job_dir::is_in_hand(path) { "running" } else { "orphaned" },
             phase: progress.as_ref().map_or_else(|| "-".to_owned(), |p| p.phase.clone()),
-            permille: progress.as_ref().and_then(|p| p.permille),
-            elapsed_ms: now().ms_since(owner.started_at),
+            permille,
+            elapsed_ms,
+            left_ms: by_rate(elapsed_ms, permille),
             attempt: owner.attempt,
             directory: path.display().to_string(),
         }

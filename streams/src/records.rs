@@ -117,6 +117,9 @@ pub struct JobNow {
     pub phase: String,
     /// How far, in thousandths, where that is known.
     pub permille: Option<u16>,
+    /// How long it will still take, by jobs like it and by its own rate, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_ms: Option<u64>,
 }
 
 /// What a job works on.

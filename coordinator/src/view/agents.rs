@@ -66,8 +66,12 @@ fn work(job: &JobNow, now: Timestamp) -> String {
 
 /// How far a job is.
 pub(super) fn progress(job: &JobNow) -> String {
-    match job.permille {
-        Some(permille) => format!("{}, {}%", job.phase, permille / 10),
-        None => job.phase.clone(),
+    let mut text = job.phase.clone();
+    if let Some(permille) = job.permille {
+        text = format!("{text}, {}%", permille / 10);
+    }
+    match job.left_ms {
+        Some(left_ms) => format!("{text}, {} left", span(left_ms)),
+        None => text,
     }
 }

@@ -135,6 +135,7 @@ fn why_a_task_does_not_run() {
         started_at: Timestamp(NOW.0 - 65_000),
         phase: "trees".to_owned(),
         permille: None,
+        left_ms: None,
     };
     world.agents = vec![an_agent(Class::Pc2Gpu, 1, vec![job])];
     told(&world, &sector, "running", "pc2: attempt 2 runs on agent-1 for 1m 5s");

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -15,6 +15,7 @@ use super::{
     book::{Book, HoldId, Means, Need, Rule, Shortage},
     config::StageSection,
     discover::Host,
+    eta::Durations,
     needs,
 };
 use crate::{
@@ -57,6 +58,7 @@ struct Desk {
     /// The size of the sectors that came last.
     seen: Mutex<BTreeMap<Activity, SealProof>>,
     began: Instant,
+    durations: Mutex<Durations>,
 }
 
 impl Seats {
@@ -83,6 +85,7 @@ impl Seats {
             sector_size: config.machine.sector_size.map(|size| size.0),
             seen: Mutex::default(),
             began: Instant::now(),
+            durations: Mutex::default(),
         })
     }
 
@@ -132,7 +135,7 @@ impl Seats {
             let book = self.book();
             (book.gpu(id), book.number(id))
         };
-        Seat { seats: self.clone(), activity, id, gpu, number }
+        Seat { seats: self.clone(), activity, id, gpu, number, proof: OnceLock::new() }
     }
 
     /// Answers each time a seat was taken or given back.
@@ -187,9 +190,23 @@ pub(crate) struct Seat {
     id: HoldId,
     gpu: Option<u32>,
     number: usize,
+    proof: OnceLock<SealProof>,
 }
 
 impl Seat {
+    /// How long its job will still take, if anything tells.
+    pub(crate) fn left_ms(&self, elapsed_ms: u64, permille: Option<u16>) -> Option<u64> {
+        let proof = self.proof.get()?;
+        lock(&self.seats.desk.durations).left_ms(self.activity, *proof, elapsed_ms, permille)
+    }
+
+    /// Its job is done, and took so long.
+    pub(crate) fn took(&self, ms: u64) {
+        if let Some(proof) = self.proof.get() {
+            lock(&self.seats.desk.durations).add(self.activity, *proof, ms);
+        }
+    }
+
     /// Its number among those of its kind, from 0.
     pub(crate) const fn number(&self) -> usize {
         self.number
@@ -199,6 +216,7 @@ impl Seat {
     pub(crate) fn settle(&self, proof: SealProof) -> Result<(), Halt> {
         let Self { seats, activity, id, .. } = self;
         lock(&seats.desk.seen).insert(*activity, proof);
+        self.proof.get_or_init(|| proof);
         let adjusted = seats.book().adjust(*id, seats.need(*activity, proof), seats.now_ms());
         adjusted.map_err(|shortage| {
             Halt::back(ROOM_DELAY, format!("{activity} of a {} sector {shortage}", proof.size_name()))

@@ -41,10 +41,10 @@ pub(crate) struct Line {
     snare: Mutex<Option<Snare>>,
 }
 
-/// What happens to a process at its next write.
-struct Snare {
-    subjects: Vec<String>,
-    snap: Box<dyn FnOnce() + Send>,
+/// What happens to a process, once, when a request whose subject begins with one of these leaves.
+pub(super) struct Snare {
+    pub(super) subjects: Vec<String>,
+    pub(super) snap: Box<dyn FnOnce() + Send>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -107,12 +107,8 @@ impl Line {
         server.random.time(most)
     }
 
-    /// Does `snap` once, when a request whose subject begins with one of these leaves; `None` takes an earlier one back.
-    pub(super) fn lay(&self, snare: Option<(&[&str], Box<dyn FnOnce() + Send>)>) {
-        let snare = snare.map(|(subjects, snap)| {
-            let subjects = subjects.iter().map(|subject| (*subject).to_owned()).collect();
-            Snare { subjects, snap }
-        });
+    /// Lays a snare, in place of an earlier one; `None` takes that back.
+    pub(super) fn lay(&self, snare: Option<Snare>) {
         *self.snare.lock().unwrap_or_else(PoisonError::into_inner) = snare;
     }
 

@@ -28,13 +28,13 @@ use std::{
 use tokio::time::Instant;
 
 pub use self::random::Random;
-use self::{
-    connection::Line,
-    server::{Server, Time},
-};
 pub(crate) use self::{
     connection::{Connection, Incoming, Subscription},
     feed::Feed,
+};
+use self::{
+    connection::{Line, Snare},
+    server::{Server, Time},
 };
 use crate::nats::Nats;
 
@@ -259,7 +259,11 @@ impl Model {
     /// Does `snap` when the connection of this name next sends something whose subject begins with one of these, before
     /// it arrives.
     pub fn snare(&self, name: &str, subjects: &[&str], snap: impl Fn() + Clone + Send + 'static) {
-        self.for_lines(name, |line| line.lay(Some((subjects, Box::new(snap.clone())))));
+        let snare = || Snare {
+            subjects: subjects.iter().map(|subject| (*subject).to_owned()).collect(),
+            snap: Box::new(snap.clone()),
+        };
+        self.for_lines(name, |line| line.lay(Some(snare())));
     }
 
     /// Takes a [`Model::snare`] back.

@@ -238,6 +238,7 @@ fn agent_record() -> AgentRecord {
         started_at: Timestamp(1_790_000_000_000),
         phase: "layer 3 of 11".to_owned(),
         permille: Some(270),
+        left_ms: None,
     };
     let partition = JobSubject::Partition { class: Class::PostIo, miner: miner(), open: 120, partition: 0 };
     AgentRecord {

@@ -132,7 +132,7 @@ async fn hand_offs(cluster: &Arc<Cluster>) -> anyhow::Result<Vec<f64>> {
     let script = cluster.layout.script("one");
     Script::even(Duration::from_millis(20)).write(&script)?;
     let times = script.with_extension("times");
-    host::durable::write(&times, b"").context("begin the times")?;
+    host::durable::write(&times, b"times\n").context("begin the times")?;
     for sector in 1..=HAND_OFFS {
         Load::default().submit_once(cluster, 1).await?;
         until(cluster, SETTLE_MAX, "its PC2", |records| {
