@@ -1,7 +1,6 @@
 //! What a fake proof is bound to.
 
 #![cfg(feature = "fake-proofs")]
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use prover::{
     SealStatement, Verifier as _, WindowPostStatement,

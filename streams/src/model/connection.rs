@@ -9,16 +9,13 @@ use std::{
 
 use async_nats::{HeaderMap, Message};
 use bytes::Bytes;
-use tokio::{
-    sync::{Notify, mpsc},
-    time::Instant,
-};
+use tokio::{sync::Notify, time::Instant};
 
 use super::{
     Feed, Shared,
     consumer::Answer,
     feed::until,
-    server::{Asked, Effect, Service, reply},
+    server::{Effect, reply},
 };
 use crate::error::QueueError;
 
@@ -95,7 +92,7 @@ impl Line {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_closed(&self) -> bool {
+    pub(super) fn is_closed(&self) -> bool {
         self.state().closed
     }
 
@@ -161,21 +158,6 @@ impl Line {
 pub(crate) struct Connection {
     pub(super) shared: Arc<Shared>,
     pub(super) line: Arc<Line>,
-}
-
-/// Requests that arrive for one who serves.
-#[derive(Debug)]
-pub(crate) struct Subscription {
-    calls: mpsc::UnboundedReceiver<Asked>,
-    connection: Connection,
-    id: u64,
-}
-
-/// One such request, to be answered.
-#[derive(Debug)]
-pub(crate) struct Incoming {
-    asked: Asked,
-    connection: Connection,
 }
 
 impl Connection {
@@ -340,16 +322,6 @@ impl Connection {
             Err(_) => Err(QueueError::TimedOut { what: what(), waited: limit }),
         }
     }
-
-    /// Answers on a pattern from now on.
-    pub(crate) fn serve(&self, pattern: &str) -> Subscription {
-        let (sender, calls) = mpsc::unbounded_channel();
-        let (mut server, _) = self.shared.server();
-        let id = server.number();
-        let line = self.line.name.clone();
-        server.services.push(Service { id, pattern: pattern.to_owned(), line, calls: sender });
-        Subscription { calls, connection: self.clone(), id }
-    }
 }
 
 /// A pull that is given up leaves the queue of those who wait.
@@ -365,49 +337,6 @@ impl Drop for Leaves<'_> {
         let (mut server, _) = self.connection.shared.server();
         if let Some(consumer) = server.consumer(self.stream, self.consumer) {
             consumer.leave(self.who);
-        }
-    }
-}
-
-impl Subscription {
-    pub(crate) async fn next(&mut self) -> Option<Incoming> {
-        let asked = loop {
-            let mut turns = self.connection.line.turns();
-            if self.connection.line.is_closed() {
-                return None;
-            }
-            tokio::select! {
-                biased;
-                () = turns.changed() => {}
-                asked = self.calls.recv() => break asked?,
-            }
-        };
-        self.connection.back().await;
-        Some(Incoming { asked, connection: self.connection.clone() })
-    }
-}
-
-impl Drop for Subscription {
-    fn drop(&mut self) {
-        let (mut server, _) = self.connection.shared.server();
-        server.services.retain(|service| service.id != self.id);
-    }
-}
-
-impl Incoming {
-    pub(crate) fn subject(&self) -> &str {
-        &self.asked.subject
-    }
-
-    pub(crate) fn payload(&self) -> &[u8] {
-        &self.asked.payload
-    }
-
-    pub(crate) async fn respond(self, payload: Bytes) {
-        self.connection.there().await;
-        if self.connection.line.is_connected() {
-            // Whoever asked may have given up.
-            let _gone = self.asked.reply.send(payload);
         }
     }
 }

@@ -17,6 +17,7 @@ mod consumer;
 mod feed;
 mod random;
 mod server;
+mod service;
 mod stream;
 
 use std::{
@@ -29,8 +30,9 @@ use tokio::time::Instant;
 
 pub use self::random::Random;
 pub(crate) use self::{
-    connection::{Connection, Incoming, Subscription},
+    connection::Connection,
     feed::Feed,
+    service::{Incoming, Subscription},
 };
 use self::{
     connection::{Line, Snare},
