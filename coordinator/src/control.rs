@@ -61,8 +61,9 @@ impl Control {
         let mut calls = nats.serve("ctl.coordinator.*").await?;
         loop {
             let call = tokio::select! {
-                call = calls.next() => call,
+                biased;
                 () = cancel.cancelled() => break,
+                call = calls.next() => call,
             };
             let Some(call) = call else { anyhow::bail!("the connection to NATS is closed") };
             let control = self.clone();

@@ -144,6 +144,7 @@ impl Driver {
             Pace::Wait => {
                 let token = self.inner.tasks.token();
                 tokio::select! {
+                    biased;
                     sent = notes.send(note) => sent.is_ok(),
                     () = token.cancelled() => false,
                 }
@@ -173,6 +174,7 @@ impl Driver {
             name,
             async move {
                 tokio::select! {
+                    biased;
                     () = tokio::time::sleep(Duration::from_millis(wait_ms)) => {}
                     () = token.cancelled() => return Ok(()),
                 }
@@ -184,6 +186,7 @@ impl Driver {
                         Err(error) => tracing::warn!("read the sector: {error}"),
                     }
                     tokio::select! {
+                        biased;
                         () = tokio::time::sleep(LOOK_EVERY) => {}
                         () = token.cancelled() => return Ok(()),
                     }

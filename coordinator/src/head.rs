@@ -27,6 +27,7 @@ pub(crate) async fn run(
         }
     };
     tokio::select! {
+        biased;
         () = watching => {}
         () = cancel.cancelled() => {}
     }

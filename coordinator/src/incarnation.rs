@@ -256,6 +256,7 @@ impl Lives {
         let mut messages_at = 0;
         loop {
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 () = cancel.cancelled() => return Ok(()),
             }

@@ -134,6 +134,7 @@ impl Leader {
         // The lease is renewed from the first moment: what is read at the start may take longer than it lasts.
         let lost = async {
             tokio::select! {
+                biased;
                 () = until_lost(&lease, self.config.lease.ttl) => {
                     tracing::warn!("the lease is lost: another coordinator may lead");
                 }
@@ -255,6 +256,7 @@ pub(crate) async fn until_lost(lease: &Lease, ttl: Duration) {
 
 async fn pause(time: Duration, cancel: &CancellationToken) {
     tokio::select! {
+        biased;
         () = tokio::time::sleep(time) => {}
         () = cancel.cancelled() => {}
     }

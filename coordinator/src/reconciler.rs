@@ -85,6 +85,7 @@ impl Reconciler {
         loop {
             let started = Instant::now();
             let passed = tokio::select! {
+                biased;
                 passed = self.pass(&mut audit, &mut unreadable) => passed,
                 () = cancel.cancelled() => return Ok(()),
             };
@@ -102,6 +103,7 @@ impl Reconciler {
                     self.status.passed(tally, self.driver.registry().now(), started.elapsed());
                     host::failpoint!("coordinator.reconciler.passed");
                     tokio::select! {
+                        biased;
                         mended = audit.mend() => if mended > 0 { tracing::info!(mended, "lost events are written again") },
                         () = cancel.cancelled() => return Ok(()),
                     }
@@ -109,6 +111,7 @@ impl Reconciler {
                 Err(error) => tracing::warn!("reconcile, the next pass will: {error:#}"),
             }
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(self.interval) => {}
                 () = self.wake.notified() => {}
                 () = cancel.cancelled() => return Ok(()),

@@ -82,8 +82,9 @@ impl Results {
     pub(crate) async fn run(self, cancel: CancellationToken) -> anyhow::Result<()> {
         while !cancel.is_cancelled() {
             let delivery = tokio::select! {
-                next = self.intake.next(PULL_WAIT) => next,
+                biased;
                 () = cancel.cancelled() => return Ok(()),
+                next = self.intake.next(PULL_WAIT) => next,
             };
             match delivery {
                 Ok(Some(delivery)) => self.take(&delivery).await,

@@ -43,8 +43,9 @@ impl Successions {
     pub(crate) async fn run(mut self, cancel: CancellationToken) -> anyhow::Result<()> {
         loop {
             let expired = tokio::select! {
-                expired = self.wanted.recv() => expired,
+                biased;
                 () = cancel.cancelled() => None,
+                expired = self.wanted.recv() => expired,
             };
             let Some(expired) = expired else {
                 cancel.cancelled().await;

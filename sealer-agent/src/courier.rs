@@ -42,11 +42,13 @@ impl Courier {
         loop {
             for (path, result) in self.journal.left() {
                 tokio::select! {
+                    biased;
                     () = self.deliver(&path, result) => {}
                     () = stop.cancelled() => return Ok(()),
                 }
             }
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 () = self.journal.nudged() => {}
                 () = stop.cancelled() => return Ok(()),

@@ -50,6 +50,7 @@ impl Heartbeat {
             }
             failing = beaten.is_err();
             tokio::select! {
+                biased;
                 () = stop.cancelled() => break,
                 () = tokio::time::sleep(self.every) => {}
                 _ = turns.changed() => tokio::time::sleep(APART_MIN).await,

@@ -117,6 +117,7 @@ pub(crate) async fn serve<R: Run>(
                 }
                 let delay = Backoff::new(RETRY_FIRST, RETRY_MAX).delay_after(failures).unwrap_or(RETRY_MAX);
                 tokio::select! {
+                    biased;
                     () = tokio::time::sleep(delay) => {}
                     () = stop.cancelled() => break,
                 }

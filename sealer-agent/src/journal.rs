@@ -106,6 +106,7 @@ impl Journal {
         let mut delays = Backoff::new(RETRY_FIRST, RETRY_MAX).delays();
         loop {
             let tried = tokio::select! {
+                biased;
                 tried = self.try_once(result) => tried,
                 () = stop.cancelled() => break,
             };
@@ -128,6 +129,7 @@ impl Journal {
                     let delay = delays.next().unwrap_or(RETRY_MAX);
                     tracing::warn!("store a result, next try in {delay:?}: {:#}", anyhow::Error::from(error));
                     tokio::select! {
+                        biased;
                         () = tokio::time::sleep(delay) => {}
                         () = stop.cancelled() => break,
                     }

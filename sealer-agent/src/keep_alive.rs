@@ -31,6 +31,7 @@ async fn keep(pointer: &mut Pointer, mut tenure: Option<&mut Tenure>, every: Dur
     loop {
         // A task that comes again may belong to another life of the queue: then the claim is taken there at once.
         let came = tokio::select! {
+            biased;
             () = tokio::time::sleep(every) => false,
             () = pointer.came() => true,
         };

@@ -19,10 +19,12 @@ pub(crate) async fn run(
     loop {
         let pause = if missing { queue::LOOK_EVERY } else { every };
         tokio::select! {
+            biased;
             () = stop.cancelled() => return Ok(()),
             () = tokio::time::sleep(pause) => {}
         }
         let looked = tokio::select! {
+            biased;
             looked = look(&nats, &sources) => looked,
             () = stop.cancelled() => return Ok(()),
         };

@@ -207,6 +207,7 @@ impl Server {
         let sent = self.client.send_request(subject.to_owned(), request);
         // A refused permission is told to the connection, not to the request, which would time out.
         let error = tokio::select! {
+            biased;
             answer = sent => match answer {
                 Ok(message) => return Ok(message),
                 Err(error) => error,

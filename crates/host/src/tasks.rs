@@ -123,6 +123,7 @@ impl Tasks {
     /// The first task that ended badly, or those that did not end in time.
     pub async fn run_until<S>(&self, stop: impl Future<Output = S> + Send) -> Result<(), TasksError> {
         tokio::select! {
+            biased;
             _ = stop => {}
             () = self.shared.stop.cancelled() => {}
         }
@@ -153,6 +154,7 @@ impl Tasks {
     async fn drain(&self) -> Result<(), TasksError> {
         let all_ended = async {
             tokio::select! {
+                biased;
                 () = self.shared.tracker.wait() => return,
                 () = sleep(DRAIN_PATIENCE) => {}
             }

@@ -77,7 +77,7 @@ fn a_wrong_configuration_has_its_code_and_a_hint() {
     assert_eq!(output.status.code(), Some(78));
     assert!(output.stdout.is_empty());
     let want =
-        format!("error: unknown key `row` in {}: did you mean `rows`?\nhint: known here: rows\n", file.display());
+        format!("error: unknown key `row` in {}:1: did you mean `rows`?\nhint: known here: rows\n", file.display());
     assert_eq!(String::from_utf8(output.stderr).unwrap(), want);
 }
 

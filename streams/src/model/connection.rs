@@ -264,6 +264,7 @@ impl Connection {
         };
         let Some(asked) = asked else {
             tokio::select! {
+                biased;
                 () = turns.changed() => return Ok((None, true)),
                 () = tokio::time::sleep_until(given_up) => return Ok((None, false)),
             }
