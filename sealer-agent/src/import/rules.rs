@@ -4,9 +4,6 @@ use streams::stage::Class;
 
 use super::{draft::Draft, source::Setting};
 
-/// For keys that the agent may learn, and does not know yet.
-const NO_KEY: &str = "agent.toml has no key for it (`sealer-agent config show` lists those there are)";
-
 /// Makes of one setting what becomes of it.
 pub(super) fn apply(draft: &mut Draft, setting: &Setting) {
     match setting.key().as_slice() {
@@ -22,18 +19,14 @@ pub(super) fn apply(draft: &mut Draft, setting: &Setting) {
         ["store" | "stores" | "sealing_thread" | "sealing_threads", key] => of_store(draft, setting, key),
         ["remote" | "attached", key] => of_persistent(draft, setting, key),
         ["limit", stage] | ["processors", "limitation", "concurrent", stage] => limit(draft, setting, stage),
-        ["processors", "limitation", "staggered", _] => {
-            draft.say(setting, format!("staggered starts: {NO_KEY}; slots start as their tasks come"));
-        }
-        ["processors", "ext_locks", _] => {
-            draft.say(
-                setting,
-                format!(
-                    "named locks between stages: {NO_KEY}; give the classes that share a device one \
-                                        slot each"
-                ),
-            );
-        }
+        ["processors", "limitation", "staggered", stage] => draft.say(
+            setting,
+            format!("the time from one start to the next: stages.{}.stagger", stage_of(stage).unwrap_or(ANY_STAGE)),
+        ),
+        ["processors", "ext_locks", lock] => draft.say(
+            setting,
+            format!("how many jobs may hold the lock at once: machine.locks.{lock}; stages name it in stages.{ANY_STAGE}.locks"),
+        ),
         ["processors", "static_tree_d", ..] => {
             draft.say(setting, "tree-d of empty sectors is built with each sector; no file of it is kept between them");
         }
@@ -105,14 +98,34 @@ fn of_store(draft: &mut Draft, setting: &Setting, key: &str) {
         "hdd" | "reserved_capacity" => {
             draft.say(setting, "room is counted by `keep_free_bytes`, for every store alike")
         }
-        _ => draft.say(setting, format!("settings of one store: {NO_KEY}")),
+        _ => draft.say(setting, OF_ONE_STORE),
     }
 }
 
 fn of_persistent(draft: &mut Draft, setting: &Setting, key: &str) {
     match key {
         "name" | "instance" => draft.say(setting, "a store is known by the UUID that `store init` gives it"),
-        _ => draft.say(setting, format!("settings of one persistent store: {NO_KEY}")),
+        _ => draft.say(setting, OF_ONE_STORE),
+    }
+}
+
+/// Where a key of ours is the same for every stage.
+const ANY_STAGE: &str = "<stage>";
+const OF_ONE_STORE: &str = "what holds for one store is said on this host: `sealer-agent store set` (weight, read-only, miners), or nothing is made of it";
+
+/// The table in `[stages]` of a stage of venus-worker.
+fn stage_of(stage: &str) -> Option<&'static str> {
+    match stage {
+        "add_pieces" | "add_piece" => Some("add-piece"),
+        "tree_d" => Some("tree-d"),
+        "pc1" => Some("pc1"),
+        "pc2" => Some("pc2"),
+        "c1" => Some("c1"),
+        "c2" => Some("c2"),
+        "transfer" => Some("persist"),
+        "unseal" => Some("unseal"),
+        "wdpost" | "window_post" => Some("window-post"),
+        _ => None,
     }
 }
 
@@ -142,6 +155,7 @@ fn limit(draft: &mut Draft, setting: &Setting, stage: &str) {
 fn processor(draft: &mut Draft, setting: &Setting, stage: &str, rest: &[&str]) {
     let which = |class: Class| format!("class {class}");
     let class = class_of(stage).map_or_else(|| "no class of ours".to_owned(), which);
+    let stage = stage_of(stage).unwrap_or(ANY_STAGE);
     match rest {
         ["external"] => draft.say(setting, "every stage runs in a child process of its own, always"),
         ["bin" | "args"] => draft.say(setting, "one program does every stage: `prover = \"PATH\"` names another one"),
@@ -150,16 +164,18 @@ fn processor(draft: &mut Draft, setting: &Setting, stage: &str, rest: &[&str]) {
             format!("slots are counted by class, and each task has a child of its own: classes.….slots ({class})"),
         ),
         ["weight"] => draft.say(setting, "children are alike: the next task goes to any free slot"),
-        ["cgroup", ..] => draft.say(setting, format!("cgroups of a stage's children ({class}): {NO_KEY}")),
-        ["numa_preferred"] => draft.say(setting, format!("NUMA nodes of a stage's children ({class}): {NO_KEY}")),
-        ["envs", ..] => draft.say(
+        ["cgroup", ..] => draft.say(
             setting,
             format!(
-                "the environment of a stage's children ({class}): {NO_KEY}; children \
-                                                    have that of the agent"
+                "each child has a cgroup of its own in the one that deploy/create-cgroup.sh makes (machine.cgroup): set \
+                 stages.{stage}.cpus and stages.{stage}.memory_max_bytes"
             ),
         ),
-        ["locks", ..] => draft.say(setting, format!("locks of a stage ({class}): {NO_KEY}")),
+        ["numa_preferred"] => draft.say(setting, format!("the NUMA node to work on: stages.{stage}.numa")),
+        ["envs", ..] => {
+            draft.say(setting, format!("variables besides those of the agent: [stages.{stage}.env]"));
+        }
+        ["locks", ..] => draft.say(setting, format!("locks that one job holds: stages.{stage}.locks")),
         _ => {
             draft.say(setting, format!("no key that venus-worker has for a processor ({class}): nothing is made of it"))
         }

@@ -30,6 +30,7 @@ mod plan;
 mod points;
 mod program;
 mod recovery;
+mod rows;
 mod run;
 mod script;
 mod servers;

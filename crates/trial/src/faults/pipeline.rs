@@ -3,28 +3,26 @@
 
 use std::{
     collections::BTreeMap,
-    io::Write as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
 use host::exit::{CliError, Exit};
-use serde_json::json;
 use streams::{sector::SectorRecord, stage::Stage};
 
 use super::{
     cluster::Cluster,
     layout::{Layout, Machine, ONE, Pace},
     load::Load,
+    rows::{self, Row},
     run::{mark, nothing_left, prepare},
     script::Script,
     tally::Tally,
     view::is_done,
 };
 
-const RESULTS: &str = "target/bench/results.jsonl";
 /// Minutes of a 32 GiB sector's stages.
 const PC1: u32 = 180;
 const PC2: u32 = 12;
@@ -45,14 +43,6 @@ const HAND_OFFS: usize = 20;
 const SETTLE_MAX: Duration = Duration::from_secs(300);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-struct Row {
-    name: String,
-    value: f64,
-    unit: &'static str,
-    of: String,
-    ratio: f64,
-}
-
 /// `faults pipeline`.
 pub(super) async fn measure(dir: PathBuf, minute: Duration) -> Result<(), CliError> {
     prepare(&dir)?;
@@ -69,7 +59,7 @@ pub(super) async fn measure(dir: PathBuf, minute: Duration) -> Result<(), CliErr
     }
     nothing_left(&mut tally, &mark).await;
     let rows = measured?;
-    print(&rows, Path::new(RESULTS))?;
+    rows::print("one machine", &rows)?;
     if let Some(violation) = tally.violations().first() {
         return Err(CliError::new(Exit::Failure, violation.clone()));
     }
@@ -112,13 +102,8 @@ async fn rows(cluster: &Arc<Cluster>, minute: Duration) -> anyhow::Result<Vec<Ro
     });
     let (p50, p90) = (percentile(&hand_offs, 50), percentile(&hand_offs, 90));
     for (name, value, limit) in [("p50", p50, HAND_OFF_MAX_MS), ("p90", p90, 4.0 * HAND_OFF_MAX_MS)] {
-        rows.push(Row {
-            name: format!("hand-off: PC1's result written to PC2's process running, {name} of {HAND_OFFS}"),
-            value,
-            unit: "ms",
-            of: format!("the limit of {limit} ms"),
-            ratio: value / limit,
-        });
+        let name = format!("hand-off: PC1's result written to PC2's process running, {name} of {HAND_OFFS}");
+        rows.push(Row::limited(name, value, "ms", limit));
     }
     Ok(rows)
 }
@@ -213,20 +198,6 @@ fn millis(duration: Duration) -> u64 {
 
 fn to_f64(number: u64) -> f64 {
     u32::try_from(number).map_or(f64::INFINITY, f64::from)
-}
-
-fn print(rows: &[Row], results: &Path) -> anyhow::Result<()> {
-    if let Some(folder) = results.parent() {
-        host::durable::create_dir_all(folder).context("create the folder of results")?;
-    }
-    let mut file = std::fs::File::options().create(true).append(true).open(results).context("open the results")?;
-    println!("\n{:<74} {:>9} {:<4} {:>7}  of", "one machine", "value", "", "ratio");
-    for Row { name, value, unit, of, ratio } in rows {
-        let text = json!({ "name": name, "value": value, "unit": unit, "ratio_to": of, "ratio": ratio });
-        writeln!(file, "{text}").context("write a result")?;
-        println!("{name:<74} {value:>9.1} {unit:<4} {ratio:>7.2}  {of}");
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Recovery times with every setting at its default, as rows of `make bench`.
 
 use std::{
-    io::Write as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -9,7 +8,6 @@ use std::{
 
 use anyhow::Context as _;
 use host::exit::{CliError, Exit};
-use serde_json::json;
 use streams::stage::Stage;
 
 use super::{
@@ -17,12 +15,12 @@ use super::{
     inject,
     layout::{Layout, Pace},
     load::Load,
+    rows::{self, Row},
     run::{mark, nothing_left, prepare},
     tally::Tally,
     view::is_done,
 };
 
-const RESULTS: &str = "target/bench/results.jsonl";
 /// Long enough to be at work when the agent is killed.
 const STAGE: Duration = Duration::from_secs(4);
 const EPOCH: Duration = Duration::from_secs(1);
@@ -33,12 +31,6 @@ const SERVER_LIMIT_S: f64 = 10.0;
 const SECTORS: usize = 8;
 /// How long sectors may take to their end with a server less.
 const SETTLE_MAX: Duration = Duration::from_secs(180);
-
-struct Row {
-    name: &'static str,
-    took: Duration,
-    limit_s: f64,
-}
 
 /// `faults recovery`.
 pub(super) async fn measure(dir: PathBuf) -> Result<(), CliError> {
@@ -57,8 +49,8 @@ pub(super) async fn measure(dir: PathBuf) -> Result<(), CliError> {
     }
     nothing_left(&mut tally, &mark).await;
     let rows = measured?;
-    print(&rows, Path::new(RESULTS))?;
-    let slow: Vec<&str> = rows.iter().filter(|row| row.took.as_secs_f64() > row.limit_s).map(|row| row.name).collect();
+    rows::print("recovery", &rows)?;
+    let slow: Vec<&str> = rows.iter().filter(|row| row.ratio > 1.0).map(|row| row.name.as_str()).collect();
     if let Some(violation) = tally.violations().first() {
         return Err(CliError::new(Exit::Failure, violation.clone()));
     }
@@ -70,25 +62,17 @@ async fn rows(cluster: &Arc<Cluster>) -> anyhow::Result<Vec<Row>> {
     load.submit_once(cluster, SECTORS).await?;
     let mut rows = Vec::new();
     let bound = inject::until_taken_over(cluster, Stage::Pc1).await?;
-    rows.push(Row {
-        name: "recovery: agent killed in PC1, its task runs at the same place",
-        took: bound,
-        limit_s: AGENT_LIMIT_S,
-    });
+    rows.push(row("recovery: agent killed in PC1, its task runs at the same place", bound, AGENT_LIMIT_S));
     let free = inject::until_taken_over(cluster, Stage::C2).await?;
-    rows.push(Row {
-        name: "recovery: agent killed in C2, its task runs elsewhere",
-        took: free,
-        limit_s: AGENT_LIMIT_S,
-    });
+    rows.push(row("recovery: agent killed in C2, its task runs elsewhere", free, AGENT_LIMIT_S));
     let began = Instant::now();
     inject::fail_over(cluster).await?;
-    rows.push(Row {
-        name: "recovery: leading coordinator killed, another leads",
-        took: began.elapsed(),
-        limit_s: COORDINATOR_LIMIT_S,
-    });
+    rows.push(row("recovery: leading coordinator killed, another leads", began.elapsed(), COORDINATOR_LIMIT_S));
     Ok(rows)
+}
+
+fn row(name: &str, took: Duration, limit_s: f64) -> Row {
+    Row::limited(name, took.as_secs_f64(), "s", limit_s)
 }
 
 /// Three servers under load; the one that leads the records is killed: until a record changes again. Then every sector
@@ -114,21 +98,5 @@ async fn leader_loss(dir: &Path, pace: Pace, mark: &str, tally: &mut Tally) -> a
         tally.violation(wrong);
     }
     let name = "recovery: leading nats-server of three killed, records change again";
-    Ok(Row { name, took: took?, limit_s: SERVER_LIMIT_S })
-}
-
-fn print(rows: &[Row], results: &Path) -> anyhow::Result<()> {
-    if let Some(folder) = results.parent() {
-        host::durable::create_dir_all(folder).context("create the folder of results")?;
-    }
-    let mut file = std::fs::File::options().create(true).append(true).open(results).context("open the results")?;
-    println!("\n{:<66} {:>9} {:<4} {:>7}  of", "recovery", "value", "", "ratio");
-    for row in rows {
-        let (value, ratio) = (row.took.as_secs_f64(), row.took.as_secs_f64() / row.limit_s);
-        let limit = format!("the limit of {} s", row.limit_s);
-        let text = json!({ "name": row.name, "value": value, "unit": "s", "ratio_to": limit, "ratio": ratio });
-        writeln!(file, "{text}").context("write a result")?;
-        println!("{:<66} {value:>9.2} {:<4} {ratio:>7.2}  {limit}", row.name, "s");
-    }
-    Ok(())
+    Ok(row(name, took?, SERVER_LIMIT_S))
 }

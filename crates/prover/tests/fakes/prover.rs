@@ -1,30 +1,18 @@
 //! The fake prover plays its script, through real job directories.
 
-#![cfg(feature = "fake-proofs")]
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-
 use std::{fs, os::unix::process::ExitStatusExt as _, path::Path, process::Command};
 
-use prover::{
+use ::prover::{
     SealStatement, Verifier as _,
     fake::FakeVerifier,
     job::{JobResult, Output, REQUEST, RESULT, Request, Work},
 };
 use streams::{
-    id::{MinerId, SectorId, SectorNumber},
+    id::SectorId,
     message::{decode, encode},
-    proof::{Bytes32, Drawn, SealProof},
 };
 
-const STATEMENT: SealStatement = SealStatement {
-    proof: SealProof::Drg2KiBV1_1,
-    miner: MinerId(1000),
-    number: SectorNumber(1),
-    comm_r: Bytes32([1; 32]),
-    comm_d: Bytes32([2; 32]),
-    ticket: Drawn { epoch: 1, value: Bytes32([3; 32]) },
-    seed: Drawn { epoch: 2, value: Bytes32([4; 32]) },
-};
+use super::STATEMENT;
 
 fn c2(job: &Path) -> Request {
     let SealStatement { proof, miner, number, comm_r, comm_d, ticket, seed } = STATEMENT;

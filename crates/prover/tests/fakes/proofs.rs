@@ -1,8 +1,6 @@
 //! What a fake proof is bound to.
 
-#![cfg(feature = "fake-proofs")]
-
-use prover::{
+use ::prover::{
     SealStatement, Verifier as _, WindowPostStatement,
     fake::{FakeVerifier, seal_proof, window_post_proof},
 };
@@ -11,21 +9,11 @@ use streams::{
     proof::{Bytes32, Drawn, SealProof},
 };
 
-fn statement() -> SealStatement {
-    SealStatement {
-        proof: SealProof::Drg2KiBV1_1,
-        miner: MinerId(1000),
-        number: SectorNumber(1),
-        comm_r: Bytes32([1; 32]),
-        comm_d: Bytes32([2; 32]),
-        ticket: Drawn { epoch: 1, value: Bytes32([3; 32]) },
-        seed: Drawn { epoch: 2, value: Bytes32([4; 32]) },
-    }
-}
+use super::STATEMENT;
 
 #[test]
 fn each_input_is_bound() {
-    let good = statement();
+    let good = STATEMENT;
     let proof = seal_proof(&good);
     assert_eq!(proof.len(), 192);
     assert!(FakeVerifier.seal(&good, &proof).unwrap());
