@@ -191,7 +191,7 @@ impl Leader {
             base: self.base.clone(),
         };
 
-        let waits = Waits::new(Arc::clone(&carrier), self.head.clone(), follows_rx, seeds_rx);
+        let waits = Waits::new(Arc::clone(&carrier), self.head.clone(), Arc::clone(&self.status), follows_rx, seeds_rx);
         tasks.spawn("waits", waits.run(tasks.token()));
         let batcher = Batcher::new(carrier, offers_rx, self.config.batch.clone());
         tasks.spawn("batcher", batcher.run(tasks.token()));

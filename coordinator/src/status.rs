@@ -59,6 +59,12 @@ impl Status {
         self.known().pass = Some(Pass { tally, at, took });
     }
 
+    /// Whether a pass was made since this coordinator leads: until then, other work on every sector would delay the
+    /// first dispatch.
+    pub(crate) fn has_passed(&self) -> bool {
+        self.known().pass.is_some()
+    }
+
     /// All of it in Prometheus' text format.
     pub(crate) fn metrics(&self) -> String {
         let known = self.known().clone();

@@ -16,13 +16,15 @@ use crate::{
 };
 
 /// How long one request may take.
-const REQUEST_LIMIT: Duration = Duration::from_secs(5);
+pub(crate) const REQUEST_LIMIT: Duration = Duration::from_secs(5);
 /// How long a call of the JetStream API is tried while no leader answers: an election takes 5 to 7 s.
-const API_LIMIT: Duration = Duration::from_secs(15);
+pub(crate) const API_LIMIT: Duration = Duration::from_secs(15);
 /// How long a message is offered for storing: an election, and the client's way back to a server.
 const STORE_LIMIT: Duration = Duration::from_secs(30);
 /// Pause between tries.
-const RETRY_EVERY: Duration = Duration::from_millis(250);
+pub(crate) const RETRY_EVERY: Duration = Duration::from_millis(250);
+/// The code of refusals, as in HTTP, that pass by themselves.
+pub(crate) const PASSES: usize = 503;
 
 /// JetStream error: the expected last sequence is not the last one.
 pub(crate) const WRONG_LAST_SEQUENCE: u64 = 10071;
@@ -38,9 +40,9 @@ pub(crate) const MESSAGE_NOT_FOUND: u64 = 10037;
 /// The server's refusal.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Refusal {
-    /// As HTTP: 503 is a state that passes.
+    /// As HTTP.
     #[serde(default)]
-    code: u64,
+    code: usize,
     /// Which error.
     #[serde(default)]
     err_code: u64,
@@ -51,7 +53,7 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     fn passes(&self) -> bool {
-        self.code == 503
+        self.code == PASSES
     }
 
     /// The error for a caller who asked for `what`.

@@ -57,8 +57,12 @@ impl Waits {
         self.suspect_since = Some(self.suspect_since.map_or(since, |before| before.min(since)));
     }
 
-    /// Looks again at every sector that a fork may have changed.
+    /// Looks again at every sector that a fork may have changed; after a start, only once what was lost on the way is
+    /// dispatched, because it asks the chain about many of them.
     pub(super) async fn recheck(&mut self) {
+        if !self.status.has_passed() {
+            return;
+        }
         let (Some(since), Some(head)) = (self.suspect_since, self.at.clone()) else { return };
         match self.recheck_all(since, &head).await {
             Ok(Look::Sure) => self.suspect_since = None,

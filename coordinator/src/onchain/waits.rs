@@ -15,12 +15,13 @@ use streams::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::{head::Head, onchain::Carrier, sector::Event};
+use crate::{head::Head, onchain::Carrier, sector::Event, status::Status};
 
 /// The waits of a leading coordinator. They are kept in memory alone: the reconciler notes them again.
 pub(crate) struct Waits {
     pub(super) carrier: Arc<Carrier>,
     head: Head,
+    pub(super) status: Arc<Status>,
     follows: mpsc::Receiver<MessageRef>,
     seeds: mpsc::Receiver<(SectorId, Epoch)>,
     messages: BTreeSet<MessageRef>,
@@ -37,12 +38,13 @@ impl Waits {
     pub(crate) fn new(
         carrier: Arc<Carrier>,
         head: Head,
+        status: Arc<Status>,
         follows: mpsc::Receiver<MessageRef>,
         seeds: mpsc::Receiver<(SectorId, Epoch)>,
     ) -> Self {
         let heads = Heads::new(carrier.policy.finality);
         let (messages, sectors) = (BTreeSet::new(), BTreeMap::new());
-        Self { carrier, head, follows, seeds, messages, sectors, heads, at: None, suspect_since: None }
+        Self { carrier, head, status, follows, seeds, messages, sectors, heads, at: None, suspect_since: None }
     }
 
     /// Looks at the chain with every head, and at what is new at once.

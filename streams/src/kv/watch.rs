@@ -7,11 +7,12 @@ use async_nats::{
     jetstream::{
         self,
         consumer::{DeliverPolicy, push},
-        stream::Stream,
+        stream::{ConsumerErrorKind, Stream},
     },
 };
 use bytes::Bytes;
 use futures::StreamExt as _;
+use tokio::time::Instant;
 
 use super::{Bucket, Entry, is_marker};
 use crate::{
@@ -19,6 +20,7 @@ use crate::{
     layout,
     message::Text,
     nats::Link,
+    request::{API_LIMIT, PASSES, REQUEST_LIMIT, RETRY_EVERY},
 };
 
 /// How long a scan waits for its next message before it begins again: keys that expire meanwhile never come.
@@ -130,14 +132,35 @@ fn seen(message: jetstream::Message) -> Result<Seen, Cause> {
     Ok(Seen { subject: subject.to_string(), headers, payload, revision, published, pending })
 }
 
+/// Opens, waiting out an election.
 pub(super) async fn open<T: Text>(
     bucket: &Bucket<T>,
     filter: &str,
     from: DeliverPolicy,
     headers_only: bool,
 ) -> Result<Opened, QueueError> {
+    let started = Instant::now();
+    loop {
+        match open_once(bucket, filter, from, headers_only).await {
+            Err(error @ (QueueError::Unavailable { .. } | QueueError::TimedOut { .. }))
+                if started.elapsed() + RETRY_EVERY < API_LIMIT =>
+            {
+                tracing::debug!(bucket = %bucket.name, filter, %error, "open again");
+                tokio::time::sleep(RETRY_EVERY).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+async fn open_once<T: Text>(
+    bucket: &Bucket<T>,
+    filter: &str,
+    from: DeliverPolicy,
+    headers_only: bool,
+) -> Result<Opened, QueueError> {
     let what = || bucket.what(filter);
-    let client = |source| QueueError::Client { what: what(), source };
+    let client = |source: Cause| QueueError::Client { what: what(), source };
     let server = match bucket.nats.link() {
         Link::Server(server) => server,
         #[cfg(feature = "model")]
@@ -159,7 +182,12 @@ pub(super) async fn open<T: Text>(
         headers_only,
         ..push::OrderedConfig::default()
     };
-    let consumer = stream.create_consumer(config).await.map_err(|e| client(e.into()))?;
+    let consumer = stream.create_consumer(config).await.map_err(|error| match error.kind() {
+        ConsumerErrorKind::TimedOut => QueueError::TimedOut { what: what(), waited: REQUEST_LIMIT },
+        ConsumerErrorKind::Request => QueueError::Unavailable { what: what() },
+        ConsumerErrorKind::JetStream(refusal) if refusal.code() == PASSES => QueueError::Unavailable { what: what() },
+        _ => client(error.into()),
+    })?;
     let (name, pending) = (consumer.cached_info().name.clone(), consumer.cached_info().num_pending);
     let messages = Box::new(consumer.messages().await.map_err(|e| client(e.into()))?);
     Ok(Opened { messages: Messages::Server { stream: Box::new(stream), consumer: name, messages }, pending })
@@ -296,7 +324,7 @@ impl<T: Text> Watch<T> {
             0 => DeliverPolicy::LastPerSubject,
             seen => DeliverPolicy::ByStartSequence { start_sequence: seen.saturating_add(1) },
         };
-        self.messages = open(&self.bucket, &self.filter, from, false).await?.messages;
+        self.messages = open_once(&self.bucket, &self.filter, from, false).await?.messages;
         Ok(())
     }
 }
