@@ -23,6 +23,7 @@ pub(crate) async fn run(tools: &Tools, record: &SectorRecord) -> Result<Facts, H
 /// A store that fails, or does not answer, is passed over: it must not keep sectors from the others.
 async fn find(stores: &Stores, record: &SectorRecord, keep_free: u64) -> Result<Result<StoreId, String>, StoreError> {
     let mut why_not = "this agent has no local store".to_owned();
+    let needed = footprint::sealing_bytes(record.proof);
     let mut by_room = Vec::new();
     for store in &stores.local {
         let condition = stores.health.condition(store.id);
@@ -35,7 +36,7 @@ async fn find(stores: &Stores, record: &SectorRecord, keep_free: u64) -> Result<
         let asked = move || match on.manifest(sector) {
             // A redelivery after a lost answer: the room is promised already.
             Ok(_) => Ok(None),
-            Err(StoreError::SectorMissing { .. }) => on.room(keep_free).map(Some),
+            Err(StoreError::SectorMissing { .. }) => on.room(needed, keep_free).map(Some),
             Err(error) => Err(error),
         };
         match stores.health.within(store.id, &store.path, asked).await {
@@ -43,7 +44,7 @@ async fn find(stores: &Stores, record: &SectorRecord, keep_free: u64) -> Result<
             Ok(Some(_)) if retired => {
                 why_not = format!("{}: it is retired, or read_only is set", store.path.display());
             }
-            Ok(Some(room)) if condition == Condition::Full && room < footprint::sealing_bytes(record.proof) => {
+            Ok(Some(room)) if condition == Condition::Full && room < needed => {
                 why_not = no_room(record, store, room);
             }
             Ok(Some(_)) if !condition.is_ok() => why_not = format!("{}: {condition}", store.path.display()),

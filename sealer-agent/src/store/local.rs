@@ -53,8 +53,16 @@ pub(crate) struct Usage {
 #[derive(Debug, Default)]
 struct Promises {
     known: Vec<Promise>,
-    /// Why one could not be read.
-    unreadable: Option<StoreError>,
+    /// Bytes that each sector has written whose promise cannot be read.
+    unknown: Vec<u64>,
+}
+
+impl Promises {
+    /// All of them, where each that cannot be read is taken for one of `needed` bytes.
+    fn assuming(self, needed: u64) -> impl Iterator<Item = Promise> {
+        let assumed = self.unknown.into_iter().map(move |taken| Promise { reserved: needed, taken });
+        self.known.into_iter().chain(assumed)
+    }
 }
 
 impl LocalStore {
@@ -67,11 +75,11 @@ impl LocalStore {
         SectorPaths::new(&self.path, sector)
     }
 
-    /// What can still be promised. An error if any promise cannot be read: then nobody knows what is left.
-    pub(crate) fn room(&self, keep_free: u64) -> Result<u64, StoreError> {
-        let space = space::space(&self.path)?;
-        let Promises { known, unreadable } = self.promises()?;
-        unreadable.map_or_else(|| Ok(space::room(space.free, known, keep_free)), Err)
+    /// What can still be promised to a sector that needs `needed` bytes. One whose promise cannot be read counts as if it
+    /// had been promised as much: a broken manifest must neither close a store nor overfill it.
+    pub(crate) fn room(&self, needed: u64, keep_free: u64) -> Result<u64, StoreError> {
+        let promises = self.promises()?.assuming(needed);
+        Ok(space::room(space::space(&self.path)?.free, promises, keep_free))
     }
 
     /// Promises a sector room for its whole life, durably. Asked again for the same sector, it has it already.
@@ -88,7 +96,7 @@ impl LocalStore {
             return Ok(Reserved::Yes);
         }
         let needed = footprint::sealing_bytes(record.proof);
-        let room = self.room(keep_free)?;
+        let room = self.room(needed, keep_free)?;
         if room < needed {
             return Ok(Reserved::NoRoom { room });
         }
@@ -172,7 +180,10 @@ impl LocalStore {
                     promises.known.push(Promise { reserved: manifest.reserved_bytes, taken: space::taken(&root) });
                 }
                 Ok(None) => {}
-                Err(error) => promises.unreadable = Some(error),
+                Err(error) => {
+                    tracing::warn!("{:#}: `sealer-agent store check` says more", anyhow::Error::from(error));
+                    promises.unknown.push(space::taken(&root));
+                }
             }
         }
         Ok(promises)

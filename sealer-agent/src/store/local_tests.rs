@@ -109,14 +109,21 @@ fn another_disk_at_the_path_is_another_store() {
 }
 
 #[test]
-fn a_store_with_an_unreadable_manifest_takes_nothing_new() {
+fn a_sector_with_an_unreadable_manifest_counts_as_much_as_the_one_that_asks() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
     let (one, two) = (allocated(1), allocated(2));
     store.reserve(&one, 0, Timestamp(1)).unwrap();
     store.reserve(&two, 0, Timestamp(1)).unwrap();
+    let needed = footprint::sealing_bytes(one.proof);
     durable::write(&store.files(two.id).manifest(), b"{}").unwrap();
-    assert!(store.reserve(&allocated(3), 0, Timestamp(1)).is_err());
-    assert_eq!(store.usage().unwrap().sectors, 1);
+    let promised: Vec<u64> = store.promises().unwrap().assuming(7 * needed).map(|promise| promise.reserved).collect();
+    assert_eq!(promised, [needed, 7 * needed]);
+    assert_eq!(store.reserve(&allocated(3), 0, Timestamp(1)).unwrap(), Reserved::Yes);
+    assert!(
+        matches!(store.reserve(&two, 0, Timestamp(1)), Err(StoreError::Text { .. })),
+        "its promise is not written over"
+    );
+    assert_eq!(store.usage().unwrap().sectors, 2);
     store.begin(one.id, Stage::TreeD, mark()).unwrap();
 }
