@@ -18,6 +18,8 @@ pub(super) struct Draft {
     name: Option<Taken<String>>,
     stores: Vec<Taken<Store>>,
     slots: BTreeMap<Class, Vec<Taken<u32>>>,
+    /// By table, `machine.locks` or `stages.pc1`, and by key.
+    keys: BTreeMap<String, BTreeMap<String, Key>>,
     /// Settings that become none of ours, with what to do instead.
     said: Vec<Taken<String>>,
     /// Tables that venus-worker ignores: line, name, what it was taken for.
@@ -27,9 +29,15 @@ pub(super) struct Draft {
 /// Something made of a setting.
 #[derive(Debug)]
 struct Taken<T> {
-    line: usize,
     from: String,
     what: T,
+}
+
+/// A key of ours and what it was made of.
+#[derive(Debug)]
+struct Key {
+    value: toml::Value,
+    of: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -40,11 +48,7 @@ struct Store {
 
 impl<T> Taken<T> {
     fn of(setting: &Setting, what: T) -> Self {
-        Self { line: setting.line, from: setting.said(), what }
-    }
-
-    fn comment(&self) -> String {
-        format!("line {}: {}", self.line, self.from)
+        Self { from: setting.quoted(), what }
     }
 }
 
@@ -59,6 +63,31 @@ impl Draft {
 
     pub(super) fn slots(&mut self, setting: &Setting, class: Class, slots: u32) {
         self.slots.entry(class).or_default().push(Taken::of(setting, slots));
+    }
+
+    /// A key that has one value: where two settings disagree, the first holds, and that is said.
+    pub(super) fn key(&mut self, setting: &Setting, table: &str, key: &str, value: toml::Value) {
+        let of = setting.quoted();
+        let keys = self.keys.entry(table.to_owned()).or_default();
+        match keys.get_mut(key) {
+            None => drop(keys.insert(key.to_owned(), Key { value, of: vec![of] })),
+            Some(there) if there.value == value => there.of.push(of),
+            Some(there) => {
+                let held = format!("{table}.{key} has one value, and holds {} from before", there.value);
+                self.say(setting, held);
+            }
+        }
+    }
+
+    /// Values of a key that is a list: those of several settings stand one after the other.
+    pub(super) fn list(&mut self, setting: &Setting, table: &str, key: &str, values: Vec<toml::Value>) {
+        let keys = self.keys.entry(table.to_owned()).or_default();
+        let there =
+            keys.entry(key.to_owned()).or_insert_with(|| Key { value: toml::Value::Array(Vec::new()), of: Vec::new() });
+        there.of.push(setting.quoted());
+        if let toml::Value::Array(all) = &mut there.value {
+            all.extend(values);
+        }
     }
 
     /// A setting that becomes none of ours.
@@ -78,7 +107,7 @@ impl Draft {
             ));
         }
         for said in &self.said {
-            notes.push(format!("{}: {}", said.comment(), said.what));
+            notes.push(format!("{}: {}", said.from, said.what));
         }
         let mut text = String::new();
         self.head(name, &mut text);
@@ -89,16 +118,25 @@ impl Draft {
         for (class, taken) in &self.slots {
             let _ = write!(text, "\n[classes.{class}]\n");
             for taken in taken {
-                let _ = writeln!(text, "# {}", taken.comment());
+                let _ = writeln!(text, "# {}", taken.from);
             }
             // Of several limits on stages of one class the widest: each of them was allowed on its own.
             let slots = taken.iter().map(|taken| taken.what).max().unwrap_or(1);
             let _ = writeln!(text, "slots = {slots}");
         }
+        for (table, keys) in &self.keys {
+            let _ = write!(text, "\n[{table}]\n");
+            for (key, Key { value, of }) in keys {
+                for of in of {
+                    let _ = writeln!(text, "# {of}");
+                }
+                let _ = writeln!(text, "{key} = {value}");
+            }
+        }
         if !self.said.is_empty() {
             text.push_str("\n# What has no key here, each with what to do instead:\n");
             for said in &self.said {
-                let _ = write!(text, "#\n# {}\n#     {}\n", said.comment(), said.what);
+                let _ = write!(text, "#\n# {}\n#     {}\n", said.from, said.what);
             }
         }
         Imported { text, notes }
@@ -132,7 +170,7 @@ impl Draft {
 
     fn top(&self, text: &mut String) {
         if let Some(name) = &self.name {
-            let _ = write!(text, "# {}\nname = {}\n\n", name.comment(), quoted(&name.what));
+            let _ = write!(text, "# {}\nname = {}\n\n", name.from, quoted(&name.what));
         }
         let _ = writeln!(
             text,
@@ -145,7 +183,7 @@ impl Draft {
         text.push_str("stores = [\n");
         for store in &self.stores {
             let kind = if store.what.persistent { "persistent" } else { "local" };
-            let _ = writeln!(text, "    # {}: {kind}\n    {},", store.comment(), quoted(&store.what.path));
+            let _ = writeln!(text, "    # {}: {kind}\n    {},", store.from, quoted(&store.what.path));
         }
         text.push_str("]\n\n");
     }

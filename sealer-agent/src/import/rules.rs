@@ -19,14 +19,11 @@ pub(super) fn apply(draft: &mut Draft, setting: &Setting) {
         ["store" | "stores" | "sealing_thread" | "sealing_threads", key] => of_store(draft, setting, key),
         ["remote" | "attached", key] => of_persistent(draft, setting, key),
         ["limit", stage] | ["processors", "limitation", "concurrent", stage] => limit(draft, setting, stage),
-        ["processors", "limitation", "staggered", stage] => draft.say(
-            setting,
-            format!("the time from one start to the next: stages.{}.stagger", stage_of(stage).unwrap_or(ANY_STAGE)),
-        ),
-        ["processors", "ext_locks", lock] => draft.say(
-            setting,
-            format!("how many jobs may hold the lock at once: machine.locks.{lock}; stages name it in stages.{ANY_STAGE}.locks"),
-        ),
+        ["processors", "limitation", "staggered", stage] => stagger(draft, setting, stage),
+        ["processors", "ext_locks", lock] => match setting.count() {
+            Some(holders) if holders > 0 => draft.key(setting, "machine.locks", &key(lock), holders.into()),
+            _ => draft.say(setting, "at least one job may hold a lock: leave it out of the stages to do without"),
+        },
         ["processors", "static_tree_d", ..] => {
             draft.say(setting, "tree-d of empty sectors is built with each sector; no file of it is kept between them");
         }
@@ -109,8 +106,6 @@ fn of_persistent(draft: &mut Draft, setting: &Setting, key: &str) {
     }
 }
 
-/// Where a key of ours is the same for every stage.
-const ANY_STAGE: &str = "<stage>";
 const OF_ONE_STORE: &str = "what holds for one store is said on this host: `sealer-agent store set` (weight, read-only, miners), or nothing is made of it";
 
 /// The table in `[stages]` of a stage of venus-worker.
@@ -143,7 +138,13 @@ fn class_of(stage: &str) -> Option<Class> {
 
 fn limit(draft: &mut Draft, setting: &Setting, stage: &str) {
     match (class_of(stage), setting.count()) {
-        (Some(class), Some(slots)) if slots > 0 => draft.slots(setting, class, slots),
+        (Some(class), Some(slots)) if slots > 0 => {
+            draft.slots(setting, class, slots);
+            // The other classes are one stage each.
+            if let Some(stage) = stage_of(stage).filter(|_| class == Class::Io) {
+                draft.key(setting, &table_of(stage), "at_once", slots.into());
+            }
+        }
         (Some(class), _) => draft.say(
             setting,
             format!("a class that is served has at least one slot: to do none of it, leave {class} out of `serve`"),
@@ -152,32 +153,67 @@ fn limit(draft: &mut Draft, setting: &Setting, stage: &str) {
     }
 }
 
+fn stagger(draft: &mut Draft, setting: &Setting, stage: &str) {
+    let is_time = |text: &&str| humantime::parse_duration(text).is_ok();
+    match (stage_of(stage), setting.text().filter(is_time)) {
+        (Some(stage), Some(time)) => draft.key(setting, &table_of(stage), "stagger", time.into()),
+        (None, _) => draft.say(setting, "no stage that an agent runs"),
+        (_, None) => draft.say(setting, "not a time from one start to the next, such as 5m"),
+    }
+}
+
+fn table_of(stage: &str) -> String {
+    format!("stages.{stage}")
+}
+
+/// As a key of a TOML table is written.
+fn key(name: &str) -> String {
+    let is_bare = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    if is_bare { name.to_owned() } else { toml::Value::String(name.to_owned()).to_string() }
+}
+
 fn processor(draft: &mut Draft, setting: &Setting, stage: &str, rest: &[&str]) {
-    let which = |class: Class| format!("class {class}");
-    let class = class_of(stage).map_or_else(|| "no class of ours".to_owned(), which);
-    let stage = stage_of(stage).unwrap_or(ANY_STAGE);
+    let Some(ours) = stage_of(stage) else {
+        return draft.say(setting, format!("no stage that an agent runs is called {stage}"));
+    };
+    let table = table_of(ours);
     match rest {
         ["external"] => draft.say(setting, "every stage runs in a child process of its own, always"),
         ["bin" | "args"] => draft.say(setting, "one program does every stage: `prover = \"PATH\"` names another one"),
         ["concurrent"] => draft.say(
             setting,
-            format!("slots are counted by class, and each task has a child of its own: classes.….slots ({class})"),
+            "each task has a child of its own: the class's slots say how many run at once, stages.….at_once how many of one",
         ),
         ["weight"] => draft.say(setting, "children are alike: the next task goes to any free slot"),
+        ["auto_restart" | "stable_wait" | "inherit_envs" | "check_interval" | "work_dir"] => {
+            draft.say(setting, "a child does one task, in a folder of its own and with the agent's environment");
+        }
+        ["cgroup", "cpuset"] => match setting.text() {
+            Some(cpus) => draft.list(setting, &table, "cpus", vec![cpus.into()]),
+            None => draft.say(setting, format!("not a set of processors, such as {ours}.cpus = [\"0-7\"]")),
+        },
         ["cgroup", ..] => draft.say(
             setting,
             format!(
                 "each child has a cgroup of its own in the one that deploy/create-cgroup.sh makes (machine.cgroup): set \
-                 stages.{stage}.cpus and stages.{stage}.memory_max_bytes"
+                 {table}.cpus and {table}.memory_max_bytes"
             ),
         ),
-        ["numa_preferred"] => draft.say(setting, format!("the NUMA node to work on: stages.{stage}.numa")),
-        ["envs", ..] => {
-            draft.say(setting, format!("variables besides those of the agent: [stages.{stage}.env]"));
+        ["numa_preferred"] => match setting.count() {
+            Some(node) => draft.key(setting, &table, "numa", node.into()),
+            None => draft.say(setting, "not the number of a NUMA node"),
+        },
+        ["envs", "CUDA_VISIBLE_DEVICES"] => {
+            draft.say(setting, "each job at work has a GPU of its own, and is shown no other: machine.gpus says how many");
         }
-        ["locks", ..] => draft.say(setting, format!("locks that one job holds: stages.{stage}.locks")),
-        _ => {
-            draft.say(setting, format!("no key that venus-worker has for a processor ({class}): nothing is made of it"))
-        }
+        ["envs", name] => match setting.text() {
+            Some(value) => draft.key(setting, &table, &format!("env.{}", key(name)), value.into()),
+            None => draft.say(setting, "a variable is a text: put its value in quotes"),
+        },
+        ["locks"] => match setting.texts() {
+            Some(locks) => draft.key(setting, &table, "locks", locks.into()),
+            None => draft.say(setting, "not a list of locks, such as [\"gpu\"]"),
+        },
+        _ => draft.say(setting, "no key that venus-worker has for a processor: nothing is made of it"),
     }
 }

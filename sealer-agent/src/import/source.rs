@@ -34,6 +34,11 @@ impl Setting {
         }
     }
 
+    /// The same with its line.
+    pub(super) fn quoted(&self) -> String {
+        format!("line {}: {}", self.line, self.said())
+    }
+
     /// As text.
     pub(super) fn text(&self) -> Option<&str> {
         self.value.as_ref()?.as_str()
@@ -42,6 +47,11 @@ impl Setting {
     /// As a number of things.
     pub(super) fn count(&self) -> Option<u32> {
         u32::try_from(self.value.as_ref()?.as_integer()?).ok()
+    }
+
+    /// As a list of texts.
+    pub(super) fn texts(&self) -> Option<Vec<&str>> {
+        self.value.as_ref()?.as_array()?.iter().map(toml::Value::as_str).collect()
     }
 
     /// As yes or no.

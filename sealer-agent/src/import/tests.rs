@@ -1,5 +1,9 @@
 //! The sample of venus-cluster's README, and what each of its lines becomes.
 
+use std::time::Duration;
+
+use streams::stage::Stage;
+
 use super::*;
 
 const SEED: &str = include_str!("venus-worker.toml");
@@ -53,10 +57,7 @@ fn no_line_is_dropped() {
         let all = settings(Path::new("x"), text).unwrap();
         assert!(all.len() >= 11, "{all:?}");
         for setting in all {
-            assert!(
-                out.contains(&format!("line {}: {}", setting.line, setting.said())),
-                "{setting:?} is not in\n{out}"
-            );
+            assert!(out.contains(&setting.quoted()), "{setting:?} is not in\n{out}");
         }
     }
 }
@@ -69,6 +70,30 @@ fn limits_become_slots_and_none_becomes_a_word() {
     let slots: Vec<_> = config.configured_slots().iter().map(|(class, slots)| format!("{class}:{slots}")).collect();
     assert_eq!(slots, ["pc1-cpu:4", "io:3"]);
     assert!(notes.iter().any(|note| note.contains("leave c2-gpu out of `serve`")), "{notes:?}");
+}
+
+#[test]
+fn what_holds_for_one_stage_becomes_its_table() {
+    let text = "[processors.limitation.staggered]\npc1 = '5min'\npc2 = 'soon'\n[processors.ext_locks]\ngpu = 1\n\
+                [[processors.pc1]]\nnuma_preferred = 0\ncgroup.cpuset = '0-7'\nenvs = { A = '1', B = '2' }\n\
+                [[processors.pc1]]\nnuma_preferred = 1\ncgroup.cpuset = '8-15'\nenvs = { A = '1', B = '3' }\n\
+                [processors.pc2]\nlocks = ['gpu']\nenvs = { CUDA_VISIBLE_DEVICES = '0' }\n[limit]\nc1 = 2\ntree_d = 3\n";
+    let Imported { text, notes } = imported(text);
+    let config: Config = config::parse(Path::new("agent.toml"), &text).unwrap();
+    let pc1 = &config.stages[&Stage::Pc1.into()];
+    assert_eq!(pc1.stagger, Some(Duration::from_mins(5)));
+    assert_eq!((pc1.cpus.clone(), pc1.numa), (vec!["0-7".to_owned(), "8-15".to_owned()], Some(0)));
+    assert_eq!(pc1.env.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>(), ["A=1", "B=2"]);
+    let pc2 = &config.stages[&Stage::Pc2.into()];
+    assert_eq!((pc2.locks.contains("gpu"), pc2.stagger, pc2.env.is_empty()), (true, None, true));
+    assert_eq!(config.machine.locks["gpu"], 1);
+    assert_eq!(config.stages[&Stage::TreeD.into()].at_once, Some(3));
+    assert_eq!(config.stages[&Stage::C1.into()].at_once, Some(2));
+    let told = |words: &str| assert!(notes.iter().any(|note| note.contains(words)), "{words} is not in {notes:#?}");
+    told("numa_preferred = 1: stages.pc1.numa has one value, and holds 0 from before");
+    told("envs.B = \"3\": stages.pc1.env.B has one value");
+    told("staggered.pc2 = \"soon\"");
+    told("CUDA_VISIBLE_DEVICES = \"0\": each job at work has a GPU of its own");
 }
 
 #[test]
