@@ -2,17 +2,21 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use prover::job::Progress;
 use streams::{
+    id::Timestamp,
     records::{JobNow, JobSubject},
     stage::Class,
 };
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::rate::Rate;
+
 /// Work at hand, by job. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Board {
-    jobs: Arc<watch::Sender<BTreeMap<Uuid, JobNow>>>,
+    jobs: Arc<watch::Sender<BTreeMap<Uuid, (JobNow, Rate)>>>,
     /// How many jobs have begun or ended: what a heartbeat is sent for at once.
     turns: Arc<watch::Sender<u64>>,
 }
@@ -25,7 +29,7 @@ impl Board {
     /// A job begins; it ends when the answer is dropped.
     pub(crate) fn begin(&self, id: Uuid, job: JobNow) -> Posted {
         self.jobs.send_modify(|jobs| {
-            jobs.insert(id, job);
+            jobs.insert(id, (job, Rate::default()));
         });
         self.turned();
         Posted { board: self.clone(), id }
@@ -33,14 +37,14 @@ impl Board {
 
     /// Jobs now, the oldest first.
     pub(crate) fn jobs(&self) -> Vec<JobNow> {
-        let mut jobs: Vec<JobNow> = self.jobs.borrow().values().cloned().collect();
+        let mut jobs: Vec<JobNow> = self.jobs.borrow().values().map(|(job, _)| job.clone()).collect();
         jobs.sort_by_key(|job| job.started_at);
         jobs
     }
 
     /// How many jobs of a class run now.
     pub(crate) fn used(&self, class: Class) -> u32 {
-        let count = self.jobs.borrow().values().filter(|job| class_of(&job.what) == class).count();
+        let count = self.jobs.borrow().values().filter(|(job, _)| class_of(&job.what) == class).count();
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 
@@ -67,12 +71,19 @@ pub(crate) struct Posted {
 }
 
 impl Posted {
-    /// What it is doing now.
-    pub(crate) fn phase(&self, phase: &str, permille: Option<u16>) {
+    /// What it is doing now, of which nobody knows how far it is.
+    pub(crate) fn phase(&self, phase: &str) {
+        self.progress(&Progress { phase: phase.to_owned(), permille: None, bytes: None, at: Timestamp(0) });
+    }
+
+    /// What it is doing, and how far it is.
+    pub(crate) fn progress(&self, told: &Progress) {
         self.board.jobs.send_modify(|jobs| {
-            if let Some(job) = jobs.get_mut(&self.id) {
-                phase.clone_into(&mut job.phase);
-                job.permille = permille;
+            if let Some((job, rate)) = jobs.get_mut(&self.id) {
+                told.phase.clone_into(&mut job.phase);
+                job.permille = told.permille;
+                job.bytes = told.bytes;
+                job.bytes_per_s = rate.see(told.bytes, told.at);
                 job.left_ms = None;
             }
         });
@@ -81,7 +92,7 @@ impl Posted {
     /// How long it will still take.
     pub(crate) fn left(&self, left_ms: Option<u64>) {
         self.board.jobs.send_modify(|jobs| {
-            if let Some(job) = jobs.get_mut(&self.id) {
+            if let Some((job, _)) = jobs.get_mut(&self.id) {
                 job.left_ms = left_ms;
             }
         });
@@ -106,10 +117,7 @@ fn class_of(what: &JobSubject) -> Class {
 
 #[cfg(test)]
 mod tests {
-    use streams::{
-        id::{SectorId, Timestamp},
-        stage::Stage,
-    };
+    use streams::{id::SectorId, records::BytesDone, stage::Stage};
 
     use super::*;
 
@@ -118,23 +126,23 @@ mod tests {
         let board = Board::new();
         let mut turns = board.turns();
         let sector = SectorId::from_key("f01000.1").unwrap();
-        let job = JobNow {
-            what: JobSubject::Sector { sector, stage: Stage::TreeD },
-            attempt: 1,
-            started_at: Timestamp(1),
-            phase: "start".to_owned(),
-            permille: None,
-            left_ms: None,
-        };
+        let what = JobSubject::Sector { sector, stage: Stage::TreeD };
+        let job = JobNow::begun(what, 1, Timestamp(1), "start".to_owned());
         let posted = board.begin(Uuid::from_u128(1), job);
         assert!(turns.has_changed().unwrap());
         turns.mark_unchanged();
-        posted.phase("half", Some(500));
+        posted.phase("copy");
+        for (ms, permille, done) in [(0, 0, 0), (2_000, 500, 4_000)] {
+            let (phase, bytes) = ("half".to_owned(), Some(BytesDone { done, total: 8_000 }));
+            posted.progress(&Progress { phase, permille: Some(permille), bytes, at: Timestamp(ms) });
+        }
         posted.left(Some(7));
         assert!(!turns.has_changed().unwrap(), "a phase can wait for the next heartbeat");
         assert_eq!(board.jobs().first().map(|j| (j.phase.clone(), j.permille)), Some(("half".to_owned(), Some(500))));
         assert_eq!((board.used(Class::Io), board.used(Class::Pc1Cpu)), (1, 0));
-        assert_eq!(board.jobs().first().and_then(|job| job.left_ms), Some(7));
+        let jobs = board.jobs();
+        let job = jobs.first().unwrap();
+        assert_eq!((job.left_ms, job.bytes_per_s), (Some(7), Some(2_000)));
         drop(posted);
         assert!(turns.has_changed().unwrap());
         assert_eq!(board.jobs(), vec![]);

@@ -230,10 +230,10 @@ fn read_request(dir: &Path) -> anyhow::Result<Option<Request>> {
 /// Progress is there to be looked at: what cannot be read is not shown.
 fn post_progress(at: &AtWork<'_>) {
     let read = durable::read(&at.dir.path().join(PROGRESS)).ok().flatten();
-    let permille = match read.and_then(|bytes| decode(&bytes).ok()) {
-        Some(Progress { phase, permille, .. }) => {
-            at.posted.phase(&phase, permille);
-            permille
+    let permille = match read.and_then(|bytes| decode::<Progress>(&bytes).ok()) {
+        Some(progress) => {
+            at.posted.progress(&progress);
+            progress.permille
         }
         None => None,
     };

@@ -75,14 +75,7 @@ impl Bench {
     }
 
     async fn run(&self, terms: &Terms, stop: &CancellationToken) -> Result<Output, Halt> {
-        let job = JobNow {
-            what: self.order.shown(),
-            attempt: 1,
-            started_at: Timestamp(1),
-            phase: String::new(),
-            permille: None,
-            left_ms: None,
-        };
+        let job = JobNow::begun(self.order.shown(), 1, Timestamp(1), String::new());
         let posted = self.board.begin(self.dir.id(), job);
         let work = prover::job::Work::TreeD { staged: None, cache: self.home.path().join("cache") };
         let request = Request { proof: SealProof::Drg2KiBV1_1, work };

@@ -46,6 +46,7 @@ mod outcome;
 mod parting;
 mod process;
 mod queue;
+mod rate;
 mod reload;
 mod request;
 mod runner;

@@ -252,8 +252,7 @@ impl Runner {
         work: impl AsyncFnOnce(AtWork<'_>) -> Result<T, Halt>,
     ) -> Result<T, Halt> {
         let (what, attempt, phase) = (order.shown(), order.attempt(), "starts".to_owned());
-        let posted =
-            self.board.begin(dir.id(), JobNow { what, attempt, started_at, phase, permille: None, left_ms: None });
+        let posted = self.board.begin(dir.id(), JobNow::begun(what, attempt, started_at, phase));
         let activity = Activity::of(order);
         let terms = self.terms.borrow().get(&activity).cloned();
         let terms = &terms.ok_or_else(|| Halt::back(BUSY_DELAY, format!("{activity} has no terms")))?;

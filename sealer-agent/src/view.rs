@@ -4,10 +4,10 @@ use std::path::Path;
 
 use host::{
     exit::CliError,
-    output::{Column, Format, Listing},
+    output::{Column, Format, Listing, size},
 };
 use serde::Serialize;
-use streams::records::JobSubject;
+use streams::records::{BytesDone, JobSubject};
 
 use crate::{job_dir, machine::eta::by_rate, now::now};
 
@@ -22,6 +22,7 @@ pub(crate) fn jobs(home: &Path, format: Format) -> Result<(), CliError> {
         Column::new("STATE"),
         Column::new("PHASE"),
         Column::new("DONE").right(),
+        Column::wide("BYTES").right(),
         Column::new("ELAPSED").right(),
         Column::new("LEFT").right(),
         Column::wide("ATTEMPT").right(),
@@ -38,6 +39,7 @@ pub(crate) fn jobs(home: &Path, format: Format) -> Result<(), CliError> {
                 line.state.to_owned(),
                 line.phase.clone(),
                 line.permille.map_or_else(|| "-".to_owned(), |permille| format!("{} %", permille / 10)),
+                line.bytes.map_or_else(|| "-".to_owned(), |b| format!("{} of {}", size(b.done), size(b.total))),
                 elapsed(line.elapsed_ms),
                 line.left_ms.map_or_else(|| "-".to_owned(), elapsed),
                 line.attempt.to_string(),
@@ -57,6 +59,7 @@ struct JobLine {
     state: &'static str,
     phase: String,
     permille: Option<u16>,
+    bytes: Option<BytesDone>,
     elapsed_ms: u64,
     left_ms: Option<u64>,
     attempt: u32,
@@ -80,6 +83,7 @@ impl JobLine {
             state: if job_dir::is_in_hand(path) { "running" } else { "orphaned" },
             phase: progress.as_ref().map_or_else(|| "-".to_owned(), |p| p.phase.clone()),
             permille,
+            bytes: progress.as_ref().and_then(|p| p.bytes),
             elapsed_ms,
             left_ms: by_rate(elapsed_ms, permille),
             attempt: owner.attempt,
@@ -90,29 +94,4 @@ impl JobLine {
 
 fn elapsed(ms: u64) -> String {
     humantime::format_duration(std::time::Duration::from_secs(ms / 1000)).to_string()
-}
-
-/// Bytes as people read them.
-pub(crate) fn size(bytes: u64) -> String {
-    let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
-    for (shift, unit) in units {
-        let whole = bytes >> shift;
-        if whole > 0 {
-            let tenths = ((bytes - (whole << shift)) * 10) >> shift;
-            return format!("{whole}.{tenths} {unit}");
-        }
-    }
-    format!("{bytes} B")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_readable() {
-        assert_eq!(size(900), "900 B");
-        assert_eq!(size(1536), "1.5 KiB");
-        assert_eq!(size((7 << 40) + (1 << 39)), "7.5 TiB");
-    }
 }

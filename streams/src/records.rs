@@ -117,9 +117,33 @@ pub struct JobNow {
     pub phase: String,
     /// How far, in thousandths, where that is known.
     pub permille: Option<u16>,
+    /// The bytes of that, where it is bytes that are worked through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<BytesDone>,
+    /// Bytes a second of late, once there were enough to tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_per_s: Option<u64>,
     /// How long it will still take, by jobs like it and by its own rate, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_ms: Option<u64>,
+}
+
+impl JobNow {
+    /// One that has just begun.
+    #[must_use]
+    pub const fn begun(what: JobSubject, attempt: u32, started_at: Timestamp, phase: String) -> Self {
+        Self { what, attempt, started_at, phase, permille: None, bytes: None, bytes_per_s: None, left_ms: None }
+    }
+}
+
+/// How far a job is in its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BytesDone {
+    /// Worked through.
+    pub done: u64,
+    /// In all.
+    pub total: u64,
 }
 
 /// What a job works on.

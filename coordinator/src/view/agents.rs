@@ -2,7 +2,7 @@
 
 use host::{
     exit::CliError,
-    output::{Column, Listing},
+    output::{Column, Listing, size},
 };
 use streams::{
     duty::Duty,
@@ -69,6 +69,9 @@ pub(super) fn progress(job: &JobNow) -> String {
     let mut text = job.phase.clone();
     if let Some(permille) = job.permille {
         text = format!("{text}, {}%", permille / 10);
+    }
+    if let Some(rate) = job.bytes_per_s {
+        text = format!("{text}, {}/s", size(rate));
     }
     match job.left_ms {
         Some(left_ms) => format!("{text}, {} left", span(left_ms)),

@@ -135,6 +135,8 @@ fn why_a_task_does_not_run() {
         started_at: Timestamp(NOW.0 - 65_000),
         phase: "trees".to_owned(),
         permille: None,
+        bytes: None,
+        bytes_per_s: None,
         left_ms: None,
     };
     world.agents = vec![an_agent(Class::Pc2Gpu, 1, vec![job])];

@@ -29,6 +29,20 @@ pub enum Format {
     Name,
 }
 
+/// Bytes as people read them.
+#[must_use]
+pub fn size(bytes: u64) -> String {
+    let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+    for (shift, unit) in units {
+        let whole = bytes >> shift;
+        if whole > 0 {
+            let tenths = ((bytes - (whole << shift)) * 10) >> shift;
+            return format!("{whole}.{tenths} {unit}");
+        }
+    }
+    format!("{bytes} B")
+}
+
 /// A column of a [`Listing`].
 #[derive(Debug, Clone)]
 pub struct Column {
@@ -256,6 +270,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn sizes_are_readable() {
+        assert_eq!(size(900), "900 B");
+        assert_eq!(size(1536), "1.5 KiB");
+        assert_eq!(size((7 << 40) + (1 << 39)), "7.5 TiB");
+    }
 
     fn listing() -> Listing {
         let mut listing = Listing::new([Column::new("sector"), Column::new("size").right(), Column::wide("where")]);

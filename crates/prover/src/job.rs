@@ -17,6 +17,7 @@ use streams::{
     id::{MinerId, SectorId, SectorNumber, Timestamp},
     message::{FailureClass, Text},
     proof::{Bytes32, Commitment, Drawn, ProofBytes, SealProof},
+    records::BytesDone,
 };
 
 /// Name of the request within a job directory.
@@ -243,6 +244,9 @@ pub struct Progress {
     pub phase: String,
     /// How far, in thousandths, where that is known.
     pub permille: Option<u16>,
+    /// The bytes of that, where it is bytes that are worked through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<BytesDone>,
     /// When this was written.
     pub at: Timestamp,
 }

@@ -19,7 +19,10 @@ use sha2::{Digest as _, Sha256};
 use storage_proofs_core::{merkle::MerkleTreeTrait, settings::SETTINGS};
 use streams::proof::SealProof;
 
-use crate::{library::registered_seal, progress::Progress};
+use crate::{
+    library::registered_seal,
+    progress::{HowFar, Progress},
+};
 
 /// Building one for 32 GiB takes tens of minutes.
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(2 * 3600);
@@ -44,9 +47,9 @@ pub(crate) fn warm(proof: SealProof, progress: &dyn Progress) -> anyhow::Result<
     let folder = PathBuf::from(&SETTINGS.parent_cache);
     durable::create_dir_all(&folder).context("create the parent cache folder")?;
     let lock = folder.join(".sealstream-lock");
-    let _lock = lock_within(&lock, LOCK_WAIT_MAX, || progress.tell("waiting for the parent cache", None))
+    let _lock = lock_within(&lock, LOCK_WAIT_MAX, || progress.tell("waiting for the parent cache", HowFar::Unknown))
         .with_context(|| format!("lock {}", lock.display()))?;
-    progress.tell("parent cache", None);
+    progress.tell("parent cache", HowFar::Unknown);
     remove_empty(&folder)?;
     let (path, digest) = open(proof)?;
     if is_noted(&path, &digest)? {

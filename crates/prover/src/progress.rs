@@ -7,14 +7,42 @@ use std::{
 };
 
 use host::clock::{Clock as _, SystemClock};
-use streams::{id::Timestamp, message::encode};
+use streams::{id::Timestamp, message::encode, records::BytesDone};
 
 use crate::job;
 
 /// Who is told.
 pub trait Progress: Sync {
-    /// `phase` is what is being done now; `permille` how far it is, where that is known.
-    fn tell(&self, phase: &str, permille: Option<u16>);
+    /// `phase` is what is being done now, `how_far` how much of it is done.
+    fn tell(&self, phase: &str, how_far: HowFar);
+}
+
+/// How much is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HowFar {
+    /// Nobody knows.
+    Unknown,
+    /// So many of so many things.
+    Of(u64, u64),
+    /// Of so many bytes.
+    Bytes(BytesDone),
+}
+
+impl HowFar {
+    /// `done` of `total` bytes.
+    #[must_use]
+    pub const fn bytes(done: u64, total: u64) -> Self {
+        Self::Bytes(BytesDone { done, total })
+    }
+
+    fn permille(self) -> Option<u16> {
+        let (done, total) = match self {
+            Self::Unknown => return None,
+            Self::Of(done, total) | Self::Bytes(BytesDone { done, total }) => (done, total),
+        };
+        let thousandths = u128::from(done) * 1000 / u128::from(total.max(1));
+        u16::try_from(thousandths.min(1000)).ok()
+    }
 }
 
 /// Nobody is told.
@@ -22,7 +50,7 @@ pub trait Progress: Sync {
 pub struct Silent;
 
 impl Progress for Silent {
-    fn tell(&self, _: &str, _: Option<u16>) {}
+    fn tell(&self, _: &str, _: HowFar) {}
 }
 
 /// The same phase is written again no sooner than this.
@@ -39,28 +67,26 @@ impl ProgressFile {
         Self { path, last: Mutex::new(None) }
     }
 
-    fn write(&self, phase: &str, permille: Option<u16>) -> anyhow::Result<()> {
+    fn write(&self, phase: &str, how_far: HowFar) -> anyhow::Result<()> {
         let at = Timestamp(SystemClock.now_unix_ms());
-        let text = encode(&job::Progress { phase: phase.to_owned(), permille, at })?;
+        let bytes = match how_far {
+            HowFar::Bytes(bytes) => Some(bytes),
+            HowFar::Unknown | HowFar::Of(..) => None,
+        };
+        let text = encode(&job::Progress { phase: phase.to_owned(), permille: how_far.permille(), bytes, at })?;
         Ok(host::durable::write(&self.path, &text)?)
     }
 }
 
 impl Progress for ProgressFile {
-    fn tell(&self, phase: &str, permille: Option<u16>) {
+    fn tell(&self, phase: &str, how_far: HowFar) {
         let Ok(mut last) = self.last.lock() else { return };
         if last.as_ref().is_some_and(|(at, told)| told == phase && at.elapsed() < INTERVAL) {
             return;
         }
         *last = Some((Instant::now(), phase.to_owned()));
-        if let Err(error) = self.write(phase, permille) {
+        if let Err(error) = self.write(phase, how_far) {
             tracing::warn!(path = %self.path.display(), "write progress: {error:#}");
         }
     }
-}
-
-/// `done` of `total` in thousandths.
-pub(crate) fn permille(done: u64, total: u64) -> Option<u16> {
-    let thousandths = u128::from(done) * 1000 / u128::from(total.max(1));
-    u16::try_from(thousandths.min(1000)).ok()
 }

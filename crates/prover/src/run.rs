@@ -8,7 +8,7 @@ use crate::{
     failure::StageFailure,
     job::{self, JobResult, Output, Request, Work},
     library::catch,
-    progress::{Progress, ProgressFile},
+    progress::{HowFar, Progress, ProgressFile},
     stage,
 };
 
@@ -55,7 +55,7 @@ pub fn write_result(dir: &Path, result: &JobResult) -> anyhow::Result<()> {
 
 fn work(request: &Request, progress: &dyn Progress) -> JobResult {
     lower_priority(&request.work);
-    progress.tell(request.work.name(), None);
+    progress.tell(request.work.name(), HowFar::Unknown);
     let began = Instant::now();
     let outcome: Result<Output, StageFailure> =
         catch(|| stage::run(request, progress)).map_err(StageFailure::from).flatten();

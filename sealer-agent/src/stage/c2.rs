@@ -21,7 +21,7 @@ pub(crate) async fn run(tools: &Tools, at: &AtWork<'_>, record: &SectorRecord) -
     };
     // A prover that was begun before has them.
     if !at.has_begun(&request) {
-        at.posted.phase("fetch the vanilla proofs", None);
+        at.posted.phase("fetch the vanilla proofs");
         let fetched = tools.artifacts.get(c1, &request::c1_output(dir)).await;
         fetched.map_err(|error| Halt::unless_lost(error, FailureClass::RedoFrom(Stage::C1), "lost-c1-output"))?;
         host::failpoint!("agent.c2.input_fetched");

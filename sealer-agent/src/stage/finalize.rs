@@ -34,7 +34,7 @@ pub(crate) async fn run(tools: &Tools, at: &AtWork<'_>, record: &SectorRecord) -
     if let Some(copy) = copy
         && is_kept(tools, record, copy).await?
     {
-        at.posted.phase("remove the local copy", None);
+        at.posted.phase("remove the local copy");
         let (sector, on, job) = (record.id, store.clone(), at.dir.path().to_owned());
         let remove = move || {
             let _folder = sector_lock::lock(&on.files(sector), &job)?;

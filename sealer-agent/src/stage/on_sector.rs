@@ -57,7 +57,7 @@ async fn in_place(
     let with_ticket;
     // Labels that are being made have their ticket, whoever answers now.
     let record = if stage == Stage::Pc1 && !has_begun(at, stage, record, store) {
-        at.posted.phase("waits for its ticket", None);
+        at.posted.phase("waits for its ticket");
         let asked = parting::within(at.stop, ticket::ticketed(tools, record)).await;
         with_ticket = asked.unwrap_or(Err(Halt::Interrupted))?;
         host::failpoint!("agent.ticket.drawn");
@@ -116,7 +116,7 @@ async fn prove(
     let request = request::on_sector(stage, record, &store.files(record.id), dir).ok_or_else(|| moved(record))?;
     match tools.prover.run(at, &request).await? {
         Output::C1 {} => {
-            at.posted.phase("store the vanilla proofs", None);
+            at.posted.phase("store the vanilla proofs");
             // A name of its own for each try: a late one must not replace what the record refers to.
             let name = format!("c1/{}/{}", record.id.key(), uuid::Uuid::new_v4());
             let output = request::c1_output(dir);

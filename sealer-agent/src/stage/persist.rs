@@ -9,12 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use prover::job::{Output, Replica, Request, Work};
+use prover::job::{Output, Progress, Replica, Request, Work};
 use sha2::{Digest as _, Sha256 as Hasher};
 use streams::{
     id::Timestamp,
     message::{Facts, FailureClass},
     proof::{Bytes32, Commitment, Sha256},
+    records::BytesDone,
     sector::SectorRecord,
     stage::Stage,
 };
@@ -191,8 +192,10 @@ fn is_of(target: &PersistentStore, error: &StoreError) -> bool {
 }
 
 fn post(at: &AtWork<'_>, target: &PersistentStore, record: &SectorRecord, pulse: &Pulse) {
-    let permille = pulse.done().saturating_mul(1000).checked_div(record.proof.sector_size()).unwrap_or(0).min(1000);
-    at.posted.phase(&format!("copy to {}", target.path.display()), u16::try_from(permille).ok());
+    let bytes = BytesDone { done: pulse.done(), total: record.proof.sector_size() };
+    let permille = bytes.done.saturating_mul(1000).checked_div(bytes.total).unwrap_or(0).min(1000);
+    let (phase, permille) = (format!("copy to {}", target.path.display()), u16::try_from(permille).ok());
+    at.posted.progress(&Progress { phase, permille, bytes: Some(bytes), at: now() });
 }
 
 fn rate(target: &PersistentStore, bytes: u64, took: Duration) {
@@ -227,7 +230,7 @@ async fn prove(
             output: vanilla(at),
         },
     };
-    at.posted.phase("prove the copy", None);
+    at.posted.phase("prove the copy");
     let Output::VanillaPost { proven, bad } = tools.prover.run(at, &request).await? else {
         return Err(wrong_output().into());
     };

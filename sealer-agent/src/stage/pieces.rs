@@ -33,7 +33,7 @@ pub(crate) async fn fetch(
     let dir = files.pieces();
     durable::create_dir_all(&dir).map_err(StoreError::io("create", &dir))?;
     for (index, piece) in record.pieces.iter().enumerate() {
-        at.posted.phase(&format!("fetch piece {} of {}", index + 1, record.pieces.len()), None);
+        at.posted.phase(&format!("fetch piece {} of {}", index + 1, record.pieces.len()));
         let path = files.piece(index);
         tokio::select! {
             fetched = fetch_one(&tools.downloads, piece, &path) => fetched.map_err(|error| {

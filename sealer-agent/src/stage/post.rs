@@ -83,7 +83,7 @@ async fn snark(
 }
 
 async fn fetch(tools: &Tools, at: &AtWork<'_>, parts: &[VanillaPart]) -> Result<(), Halt> {
-    at.posted.phase("fetch the vanilla proofs", None);
+    at.posted.phase("fetch the vanilla proofs");
     for (index, part) in parts.iter().enumerate() {
         let fetched = tools.artifacts.get(&part.artifact, &part_path(at.dir.path(), index)).await;
         fetched.map_err(|error| Halt::unless_lost(error, FailureClass::RetryElsewhere, "lost-vanilla"))?;

@@ -59,7 +59,7 @@ async fn unseal(
     let Output::Unseal {} = tools.prover.run(at, &request).await? else {
         return Err(wrong_output().into());
     };
-    at.posted.phase("deliver", None);
+    at.posted.phase("deliver");
     let data = scratch.join("data");
     host::failpoint!("agent.unseal.made");
     tokio::select! {

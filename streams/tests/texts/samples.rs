@@ -238,6 +238,8 @@ fn agent_record() -> AgentRecord {
         started_at: Timestamp(1_790_000_000_000),
         phase: "layer 3 of 11".to_owned(),
         permille: Some(270),
+        bytes: Some(BytesDone { done: 92_771_293_593, total: 343_597_383_680 }),
+        bytes_per_s: Some(28_633_115),
         left_ms: None,
     };
     let partition = JobSubject::Partition { class: Class::PostIo, miner: miner(), open: 120, partition: 0 };

@@ -16,7 +16,7 @@ use crate::{
     failure::StageFailure,
     job::{Output, PieceFile},
     library::registered_seal,
-    progress::Progress,
+    progress::{HowFar, Progress},
 };
 
 pub(super) fn run(
@@ -30,7 +30,7 @@ pub(super) fn run(
     let mut commitments = Vec::with_capacity(pieces.len());
     for (index, piece) in pieces.iter().enumerate() {
         let phase = format!("piece {} of {}", index + 1, pieces.len());
-        progress.tell(&phase, None);
+        progress.tell(&phase, HowFar::Unknown);
         commitments.push(write_piece(proof, piece, &mut target, &phase, progress)?);
     }
     file::sync(staged)?;

@@ -15,7 +15,7 @@ use crate::{
     failure::StageFailure,
     job::{Output, PieceCommitment},
     library::{catch, prover_id, registered_seal, sector_id},
-    progress::Progress,
+    progress::{HowFar, Progress},
 };
 
 pub(super) struct C1<'a> {
@@ -41,7 +41,7 @@ impl C1<'_> {
             comm_r: self.comm_r.0,
             comm_d: self.comm_d.0,
         };
-        progress.tell("vanilla proofs", None);
+        progress.tell("vanilla proofs", HowFar::Unknown);
         let output = catch(|| {
             seal_commit_phase1(
                 self.cache,

@@ -10,7 +10,7 @@ use crate::{
     failure::{HOW_TO_GET_PARAMS, StageFailure},
     job::Output,
     library::{catch, prover_id, registered_seal, sector_id},
-    progress::Progress,
+    progress::{HowFar, Progress},
     real::RealVerifier,
     verify::{SealStatement, Verifier as _},
 };
@@ -35,11 +35,11 @@ pub(super) fn run(statement: &SealStatement, input: &Path, progress: &dyn Progre
         let message = format!("{} was made for other commitments, another ticket or another seed", input.display());
         return Err(StageFailure::BadEarlierWork { from: Stage::C1, code: "wrong-c1-output", message });
     }
-    progress.tell("groth16 proof", None);
+    progress.tell("groth16 proof", HowFar::Unknown);
     let miner = prover_id(statement.miner);
     let made = catch(|| seal_commit_phase2(phase1, miner, sector_id(statement.number)))?
         .map_err(|error| error.context("make the proof"))?;
-    progress.tell("verifying", None);
+    progress.tell("verifying", HowFar::Unknown);
     if !RealVerifier::new().seal(statement, &made.proof)? {
         return Err(StageFailure::DoesNotVerify("the proof does not verify".to_owned()));
     }

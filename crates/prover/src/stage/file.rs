@@ -13,7 +13,7 @@ use streams::stage::Stage;
 
 use crate::{
     failure::StageFailure,
-    progress::{Progress, permille},
+    progress::{HowFar, Progress},
 };
 
 /// Where the library finds endless zeros: its name for a sector without data.
@@ -119,7 +119,7 @@ impl<R: Read> Read for Told<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         self.done = self.done.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
-        self.progress.tell(self.phase, permille(self.done, self.total));
+        self.progress.tell(self.phase, HowFar::bytes(self.done, self.total));
         Ok(count)
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     failure::StageFailure,
     job::Output,
     library::catch,
-    progress::Progress,
+    progress::{HowFar, Progress},
 };
 
 pub(super) fn run(cache: &Path, progress: &dyn Progress) -> Result<Output, StageFailure> {
@@ -19,7 +19,7 @@ pub(super) fn run(cache: &Path, progress: &dyn Progress) -> Result<Output, Stage
         let lacks = format!("cache {} lacks p_aux or tree-r-last: it is not a sealed sector's", cache.display());
         return Err(StageFailure::bad_input(lacks));
     }
-    progress.tell("clearing the cache", None);
+    progress.tell("clearing the cache", HowFar::Unknown);
     cache_tag::remove::<TreeDTag>(cache)?;
     catch(|| clear_cache(cache))??;
     // The library searches by pattern: in a folder whose name is one itself it would find nothing.

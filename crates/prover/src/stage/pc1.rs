@@ -23,7 +23,7 @@ use crate::{
     job::{Output, PieceCommitment},
     library::{catch, prover_id, registered_seal, sector_id},
     parent_cache,
-    progress::{Progress, permille},
+    progress::{HowFar, Progress},
 };
 
 /// How often to look for a finished layer.
@@ -56,7 +56,7 @@ impl Pc1<'_> {
         if output.comm_d != comm_d.0 {
             return Err(data_differs(comm_d, Bytes32(output.comm_d)));
         }
-        progress.tell("syncing layers", None);
+        progress.tell("syncing layers", HowFar::Unknown);
         host::durable::sync_tree(self.cache)?;
         cache_tag::write(self.cache, &CacheTag { layers_synced: self.proof.layers(), ..tag })?;
         file::sync(self.sealed)?;
@@ -133,8 +133,9 @@ impl Pc1<'_> {
         let mut tag = tag.clone();
         loop {
             let current = (tag.layers_synced + 1).min(total);
-            progress
-                .tell(&format!("layer {current} of {total}"), permille(u64::from(tag.layers_synced), u64::from(total)));
+            let layers = |count: u32| u64::from(count).saturating_mul(self.proof.sector_size());
+            let how_far = HowFar::bytes(layers(tag.layers_synced), layers(total));
+            progress.tell(&format!("layer {current} of {total}"), how_far);
             match stopped.recv_timeout(LOOK_EVERY) {
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(()) | Err(RecvTimeoutError::Disconnected) => return,

@@ -20,7 +20,7 @@ use crate::{
     failure::StageFailure,
     job::Output,
     library::{catch, registered_seal},
-    progress::Progress,
+    progress::{HowFar, Progress},
 };
 
 pub(super) struct Pc2<'a> {
@@ -37,13 +37,13 @@ impl Pc2<'_> {
         file::require_folder("cache", self.cache)?;
         let phase1: SealPreCommitPhase1Output = file::read_json(self.input, Stage::Pc1)?;
         self.check_cache(&phase1)?;
-        progress.tell("restoring the staged data", None);
+        progress.tell("restoring the staged data", HowFar::Unknown);
         self.remove_traces()?;
         self.restore_sealed()?;
-        progress.tell("trees and replica", None);
+        progress.tell("trees and replica", HowFar::Unknown);
         let output = catch(|| seal_pre_commit_phase2(phase1, self.cache, self.sealed))?
             .map_err(|error| error.context("build the trees and the replica"))?;
-        progress.tell("syncing trees", None);
+        progress.tell("syncing trees", HowFar::Unknown);
         host::durable::sync_tree(self.cache)?;
         file::sync(self.sealed)?;
         Ok(Output::Pc2 { comm_d: Bytes32(output.comm_d), comm_r: Bytes32(output.comm_r) })

@@ -20,7 +20,7 @@ use crate::{
     commitment::hash_nodes,
     failure::StageFailure,
     job::Output,
-    progress::{Progress, permille},
+    progress::{HowFar, Progress},
 };
 
 const NODE_BYTES: usize = 32;
@@ -60,7 +60,7 @@ fn build(
     copy_row(leaves.take(size), &tree, path)?;
     let (mut row_start, mut row_len) = (0, size);
     while row_len > 32 {
-        progress.tell("tree-d", permille(row_start + row_len, total));
+        progress.tell("tree-d", HowFar::bytes(row_start + row_len, total));
         hash_row(&tree, row_start, row_len).with_context(|| format!("build {}", path.display()))?;
         row_start += row_len;
         row_len /= 2;

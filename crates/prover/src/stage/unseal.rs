@@ -23,7 +23,7 @@ use crate::{
     job::Output,
     library::{catch, prover_id, registered_seal, sector_id},
     parent_cache,
-    progress::Progress,
+    progress::{HowFar, Progress},
 };
 
 pub(super) struct Unseal<'a> {
@@ -45,11 +45,11 @@ impl Unseal<'_> {
         host::durable::remove_dir_all(self.scratch)?;
         host::durable::create_dir_all(self.scratch)?;
         let whole = self.scratch.join("unsealed");
-        progress.tell("unsealing", None);
+        progress.tell("unsealing", HowFar::Unknown);
         self.unseal_whole(&whole)?;
-        progress.tell("checking CommD", None);
+        progress.tell("checking CommD", HowFar::Unknown);
         self.check_comm_d(&whole)?;
-        progress.tell("writing", None);
+        progress.tell("writing", HowFar::Unknown);
         self.deliver(&whole)?;
         host::durable::remove_dir_all(self.scratch)?;
         Ok(Output::Unseal {})

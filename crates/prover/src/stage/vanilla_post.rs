@@ -17,7 +17,7 @@ use crate::{
     failure::StageFailure,
     job::{Output, Replica},
     library::{catch, post_randomness, prover_id, registered_window_post, sector_id},
-    progress::{Progress, permille},
+    progress::{HowFar, Progress},
 };
 
 pub(super) fn run(
@@ -37,7 +37,7 @@ pub(super) fn run(
         .map_err(|error| error.context("draw challenges"))?;
     let (mut proven, mut bad, mut proofs) = (Vec::new(), Vec::new(), Vec::new());
     for replica in sectors {
-        progress.tell("vanilla proofs", permille(count(proven.len() + bad.len()), count(sectors.len())));
+        progress.tell("vanilla proofs", HowFar::Of(count(proven.len() + bad.len()), count(sectors.len())));
         let id = sector_id(replica.number);
         let challenged = challenges
             .get(&id)

@@ -10,7 +10,7 @@ use crate::{
     failure::{HOW_TO_GET_PARAMS, StageFailure},
     job::Output,
     library::{catch, post_randomness, prover_id, registered_window_post},
-    progress::Progress,
+    progress::{HowFar, Progress},
     real::RealVerifier,
     verify::{Verifier as _, WindowPostStatement},
 };
@@ -42,13 +42,13 @@ pub(super) fn run(
                 .ok_or_else(|| StageFailure::bad_input(format!("no vanilla proof of sector {number}")))
         })
         .collect::<Result<Vec<_>, _>>()?;
-    progress.tell("groth16 proof", None);
+    progress.tell("groth16 proof", HowFar::Unknown);
     let randomness = post_randomness(statement.randomness);
     let miner = prover_id(statement.miner);
     let made = catch(|| generate_window_post_with_vanilla(post, &randomness, miner, &proofs))?
         .map_err(|error| error.context("make the proof"))?;
     let proof: Vec<u8> = made.into_iter().flat_map(|(_, bytes)| bytes).collect();
-    progress.tell("verifying", None);
+    progress.tell("verifying", HowFar::Unknown);
     if !RealVerifier::new().window_post(statement, &proof)? {
         return Err(StageFailure::DoesNotVerify("the proof does not verify".to_owned()));
     }
