@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use host::output::size;
 use prover::job::{Output, Progress, Replica, Request, Work};
 use sha2::{Digest as _, Sha256 as Hasher};
 use streams::{
@@ -47,8 +48,8 @@ use crate::{
 const STORE_DELAY: Duration = Duration::from_secs(30);
 /// A copy slower than this is told: bytes a second.
 const SLOW_BELOW: u64 = 20 << 20;
-/// Of less than this, no rate is told.
-const RATED_BYTES_MIN: u64 = 1 << 30;
+/// Sooner than this, no copy is slow.
+const SLOW_AFTER: Duration = Duration::from_secs(60);
 const LOOKS_A_HANG: u32 = 10;
 
 /// Keeps the replica: copied, read back and proven when this returns.
@@ -148,6 +149,7 @@ async fn into(
     let copying = tokio::task::spawn_blocking(move || to.copy(&files, &manifest, &beat));
     tokio::pin!(copying);
     let (began, mut last) = (Instant::now(), (pulse.beats(), Instant::now()));
+    let mut told_slow = false;
     let mut look = tokio::time::interval(health.hang_after() / LOOKS_A_HANG);
     let copied = loop {
         tokio::select! {
@@ -161,6 +163,10 @@ async fn into(
             }
             _ = look.tick() => {
                 post(at, target, record, &pulse);
+                if !told_slow && let Some(slow) = slow(pulse.done(), began.elapsed()) {
+                    tracing::warn!(store = %target.path.display(), "slow disk: {slow}");
+                    told_slow = true;
+                }
                 if pulse.beats() != last.0 {
                     last = (pulse.beats(), Instant::now());
                 } else if last.1.elapsed() >= health.hang_after() {
@@ -172,7 +178,7 @@ async fn into(
         }
     };
     match &copied {
-        Ok(_) => rate(target, pulse.done(), began.elapsed()),
+        Ok(_) => {}
         Err(error) if is_of(target, error) => health.blame(target.id, &target.path, error),
         Err(error @ StoreError::Silent { .. }) => health.blame(from.id, &from.path, error),
         Err(_) => {}
@@ -198,16 +204,12 @@ fn post(at: &AtWork<'_>, target: &PersistentStore, record: &SectorRecord, pulse:
     at.posted.progress(&Progress { phase, permille, bytes: Some(bytes), at: now() });
 }
 
-fn rate(target: &PersistentStore, bytes: u64, took: Duration) {
-    let per_second = bytes.checked_div(took.as_secs().max(1)).unwrap_or(0);
-    if bytes >= RATED_BYTES_MIN && per_second < SLOW_BELOW {
-        tracing::warn!(
-            store = %target.path.display(),
-            "slow disk: {} MiB took {} s, reading back included",
-            bytes >> 20,
-            took.as_secs()
-        );
-    }
+/// What to say of a copy that is slow so far: a disk may fail by being slow, long before it hangs.
+fn slow(bytes: u64, took: Duration) -> Option<String> {
+    let per_second = bytes.checked_div(took.as_secs())?;
+    (took >= SLOW_AFTER && per_second < SLOW_BELOW).then(|| {
+        format!("a copy to it makes {} a second, reading back included, and {} so far", size(per_second), size(bytes))
+    })
 }
 
 /// Reads challenged leaves of the copy, as the poster will have to.

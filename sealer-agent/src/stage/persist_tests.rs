@@ -34,3 +34,13 @@ fn each_reason_to_wait_has_a_word() {
     assert_eq!(of(WhyNot::SetAside(Condition::ReadOnly)), Some("read-only"));
     assert_eq!(of(WhyNot::Retired), None);
 }
+
+#[test]
+fn a_slow_copy_is_told_while_it_is_made() {
+    let after = |mib: u64, s| slow(mib << 20, Duration::from_secs(s));
+    assert_eq!(after(1, 59), None);
+    assert_eq!(after(1_200, 60), None);
+    let told = after(1_199, 60).unwrap();
+    assert!(told.starts_with("a copy to it makes 19.9 MiB a second"), "{told}");
+    assert!(after(0, 61).unwrap().contains("makes 0 B a second"));
+}

@@ -1,7 +1,6 @@
 //! The trial's cluster: everything real, each process behind proxies of its own.
 
 use std::{
-    collections::BTreeSet,
     ffi::OsString,
     net::SocketAddr,
     path::PathBuf,
@@ -297,7 +296,7 @@ impl Builder {
 
     async fn agents(&mut self) -> anyhow::Result<()> {
         let agents = self.layout.agents;
-        let places: BTreeSet<&str> = agents.iter().map(|plan| plan.place).collect();
+        let places = self.layout.places();
         for place in &places {
             self.layout.configure_place(place)?;
             super::script::Script::even(self.layout.pace.stage).write(&self.layout.script(place))?;

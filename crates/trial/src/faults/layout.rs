@@ -1,6 +1,7 @@
 //! What the trial's cluster consists of, and what each process is told.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsString,
     net::TcpListener,
     path::{Path, PathBuf},
@@ -141,6 +142,11 @@ impl Layout {
     /// A place's local or persistent store.
     pub(super) fn store(&self, place: &str, kind: &str) -> PathBuf {
         self.dir.join("stores").join(format!("{place}-{kind}"))
+    }
+
+    /// The hosts of its agents.
+    pub(super) fn places(&self) -> BTreeSet<&'static str> {
+        self.agents.iter().map(|plan| plan.place).collect()
     }
 
     /// What a place's fake provers are told.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 
-use super::{Hit, Outcome, Recovery, ack_wait, busy_agent, goes_on, hit, missed, seconds, still_holds};
+use super::{Hit, Outcome, Recovery, ack_wait, busy_agent, goes_on, hit, missed, occasions, seconds, still_holds};
 use crate::faults::{cluster::Cluster, kind::Fault, view::Held};
 
 /// How long an agent may take to reach a failpoint.
@@ -60,32 +60,43 @@ pub(super) async fn at_failpoint(
     failpoint: &str,
     rng: &mut ChaCha8Rng,
 ) -> anyhow::Result<Outcome> {
+    let stage = occasions::killed_in(failpoint);
+    occasions::lengthen(cluster, failpoint, true)?;
+    let mut outcome = missed(format!("{failpoint} was not reached"));
     for try_number in 0..TRIES {
-        let Some((member, _turn, _)) = busy_agent(cluster, None, rng).await else { continue };
+        let Some((member, _turn, _)) = busy_agent(cluster, stage, rng).await else { continue };
         let mut program = member.program().await;
         // Killed, it leaves a prover to be taken over; stopped, it gives its work back: each has its own failpoints.
-        if try_number == 0 {
+        if try_number == 0 || stage.is_some() {
             program.kill()?;
         } else {
             program.stop().await?;
         }
+        if let Some(first) = occasions::first(failpoint) {
+            program.arm(first);
+            program.start()?;
+            program.until_ended(REACHED_MAX).await;
+        }
         program.arm(failpoint);
         program.start()?;
-        let end = program.until_ended(REACHED_MAX).await;
+        let end = occasions::meanwhile(cluster, failpoint, &member.name, program.until_ended(REACHED_MAX)).await;
         drop(program);
         let held: Vec<Held> = cluster.view.held_by(&member.name);
         member.mend().await?;
+        occasions::undo(cluster, failpoint, &member.name).await?;
         if end.as_ref().is_some_and(crate::faults::program::End::is_kill) {
             let recovery = match held.first() {
                 Some(held) => goes_on(cluster, held).await,
                 None => Recovery::Nothing,
             };
             let work = held.first().map_or_else(|| failpoint.to_owned(), |held| format!("{held}, at {failpoint}"));
-            return Ok(Outcome::Hit(Hit::new(&member.name, work, recovery)));
+            outcome = Ok(Outcome::Hit(Hit::new(&member.name, work, recovery)));
+            break;
         }
         if let Some(end) = end {
             member.note_end(end);
         }
     }
-    missed(format!("{failpoint} was not reached"))
+    occasions::lengthen(cluster, failpoint, false)?;
+    outcome
 }

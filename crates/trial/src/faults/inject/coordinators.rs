@@ -11,8 +11,8 @@ use rand_chacha::ChaCha8Rng;
 use streams::sector::SectorRecord;
 
 use super::{
-    Hit, LOOK_EVERY, Outcome, Recovery, TARGET_MAX, Turn, another_holds, hit, leader, lease_holder, missed, seconds,
-    steps,
+    Hit, LOOK_EVERY, Outcome, Recovery, TARGET_MAX, Turn, another_holds, hit, leader, lease_holder, missed, occasions,
+    seconds, steps,
 };
 use crate::faults::{
     cluster::Cluster,
@@ -89,12 +89,13 @@ pub(super) async fn at_failpoint(cluster: &Arc<Cluster>, failpoint: &str) -> any
     program.stop().await?;
     program.arm(failpoint);
     program.start()?;
-    let end = program.until_ended(REACHED_MAX).await;
+    let end = occasions::meanwhile(cluster, failpoint, &victim.name, program.until_ended(REACHED_MAX)).await;
     drop(program);
     let record = cluster.view.with_the_coordinator().into_iter().next();
     for member in &members {
         member.mend().await?;
     }
+    occasions::undo(cluster, failpoint, &victim.name).await?;
     if !end.as_ref().is_some_and(End::is_kill) {
         if let Some(end) = end {
             victim.note_end(end);

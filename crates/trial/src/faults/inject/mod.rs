@@ -6,6 +6,7 @@ mod coordinators;
 mod files;
 mod forged;
 mod lines;
+mod occasions;
 mod posters;
 mod surroundings;
 mod wiped;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Hit, LOOK_EVERY, Outcome, Recovery, TARGET_MAX, another_holds, hit, leader, missed};
+use super::{Hit, LOOK_EVERY, Outcome, Recovery, TARGET_MAX, another_holds, hit, leader, missed, occasions};
 use crate::faults::{
     cluster::Cluster,
     member::{Member, Role},
@@ -52,7 +52,7 @@ pub(super) async fn at_failpoint(cluster: &Arc<Cluster>, failpoint: &str) -> any
     program.stop().await?;
     program.arm(failpoint);
     program.start()?;
-    let end = program.until_ended(REACHED_MAX).await;
+    let end = occasions::meanwhile(cluster, failpoint, &victim.name, program.until_ended(REACHED_MAX)).await;
     drop(program);
     for member in &members {
         member.mend().await?;
