@@ -123,6 +123,9 @@ struct RunArgs {
     /// Begin no further fault after this time
     #[arg(long, default_value = "6m", value_parser = humantime::parse_duration)]
     limit: Duration,
+    /// Add the deaths of a clean run, by failpoint, to this file
+    #[arg(long, value_name = "FILE")]
+    counts: Option<PathBuf>,
     /// Keep the folder of the run, whatever comes of it
     #[arg(long)]
     keep: bool,

@@ -1,7 +1,7 @@
 //! The failpoints there are, by name, read from the sources: a list by hand would forget one.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -22,6 +22,21 @@ pub(super) fn all() -> anyhow::Result<Vec<String>> {
         scan(&root.join(folder), &mut names)?;
     }
     Ok(names.into_iter().collect())
+}
+
+/// Adds deaths to those in a file.
+pub(super) fn count(file: &Path, deaths: &BTreeMap<String, u64>) -> anyhow::Result<()> {
+    let shown = file.display();
+    let mut counts: BTreeMap<String, u64> = match host::durable::read(file)? {
+        Some(bytes) => serde_json::from_slice(&bytes).with_context(|| format!("read {shown}"))?,
+        None => BTreeMap::new(),
+    };
+    for (failpoint, deaths) in deaths {
+        *counts.entry(failpoint.clone()).or_default() += deaths;
+    }
+    let mut text = serde_json::to_vec_pretty(&counts).with_context(|| format!("write {shown}"))?;
+    text.push(b'\n');
+    Ok(host::durable::write(file, &text)?)
 }
 
 fn scan(folder: &Path, names: &mut BTreeSet<String>) -> anyhow::Result<()> {
@@ -57,6 +72,17 @@ mod tests {
         let text =
             "//! `failpoint!(\"agent.a.b\")`\n  host::failpoint!(\"agent.c.d\");\nfailpoint!(\"elsewhere.c.d\");\n";
         assert_eq!(names_in(text), ["agent.c.d"]);
+    }
+
+    #[test]
+    fn deaths_add_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("counts.json");
+        let died = |name: &str, times| BTreeMap::from([(name.to_owned(), times)]);
+        count(&file, &died("agent.c.d", 2)).unwrap();
+        count(&file, &died("agent.c.d", 1)).unwrap();
+        count(&file, &died("poster.a.b", 1)).unwrap();
+        assert_eq!(std::fs::read_to_string(file).unwrap(), "{\n  \"agent.c.d\": 3,\n  \"poster.a.b\": 1\n}\n");
     }
 
     #[test]

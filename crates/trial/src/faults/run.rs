@@ -105,6 +105,9 @@ pub(super) fn prepare(dir: &Path) -> Result<(), CliError> {
 /// Keeps what explains a failure, and says how to have it again.
 fn end(args: &RunArgs, dir: &Path, tally: &Tally, command: &str) -> Result<(), CliError> {
     if tally.is_clean() {
+        if let Some(file) = &args.counts {
+            points::count(file, tally.failpoints())?;
+        }
         if !args.keep {
             host::durable::remove_dir_all(dir).with_context(|| format!("remove {}", dir.display()))?;
         }

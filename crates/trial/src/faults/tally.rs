@@ -16,7 +16,8 @@ use super::{
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     hits: BTreeMap<Kind, Vec<Recovery>>,
-    failpoints: BTreeSet<String>,
+    /// How often somebody died there.
+    failpoints: BTreeMap<String, u64>,
     /// Faults that found no target, with the last reason.
     missed: Vec<(Fault, String)>,
     poisoned: BTreeSet<SectorId>,
@@ -27,7 +28,9 @@ pub(super) struct Tally {
 impl Tally {
     pub(super) fn hit(&mut self, fault: &Fault, hit: &Hit) {
         self.hits.entry(fault.kind).or_default().push(hit.recovery);
-        self.failpoints.extend(fault.failpoint.clone());
+        if let Some(failpoint) = &fault.failpoint {
+            *self.failpoints.entry(failpoint.clone()).or_default() += 1;
+        }
         self.poisoned.extend(&hit.poisoned);
         if hit.recovery == Recovery::Never {
             self.violation(format!("{fault}: {} stood still afterwards: {}", hit.target, hit.held));
@@ -58,6 +61,11 @@ impl Tally {
         self.hits.len()
     }
 
+    /// Deaths by failpoint.
+    pub(super) const fn failpoints(&self) -> &BTreeMap<String, u64> {
+        &self.failpoints
+    }
+
     pub(super) fn violations(&self) -> &[String] {
         &self.violations
     }
@@ -67,7 +75,9 @@ impl Tally {
         for (kind, recoveries) in other.hits {
             self.hits.entry(kind).or_default().extend(recoveries);
         }
-        self.failpoints.extend(other.failpoints);
+        for (failpoint, deaths) in other.failpoints {
+            *self.failpoints.entry(failpoint).or_default() += deaths;
+        }
         self.missed.extend(other.missed);
         self.poisoned.extend(other.poisoned);
         self.violations.extend(other.violations);
