@@ -36,7 +36,7 @@ const SECTORS: usize = 12;
 const PC1_SLOTS: usize = 4;
 /// Three waves of PC1, the last four PC2 in a row, the wait, one C2.
 const BEST: u32 = 3 * PC1 + 4 * PC2 + WAIT + C2;
-/// What the issue allows.
+/// What a schedule may lose to the best one.
 const MAKESPAN_RATIO_MAX: f64 = 1.05;
 const HAND_OFF_MAX_MS: f64 = 50.0;
 const HAND_OFFS: usize = 20;
