@@ -24,7 +24,7 @@ use super::{
 /// Long enough to be at work when the agent is killed.
 const STAGE: Duration = Duration::from_secs(4);
 const EPOCH: Duration = Duration::from_secs(1);
-/// What the issue allows.
+/// The longest recovery that is promised.
 const AGENT_LIMIT_S: f64 = 65.0;
 const COORDINATOR_LIMIT_S: f64 = 10.0;
 const SERVER_LIMIT_S: f64 = 10.0;
