@@ -15,7 +15,7 @@ use host::retry::Backoff;
 use streams::{
     error::QueueError,
     pull::{Delivery, Puller},
-    stage::Class,
+    stage::{Class, Stage},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -164,9 +164,9 @@ struct Request {
 /// each consumer.
 fn requests(class: Class, consumers: Vec<Consumer>) -> Vec<Request> {
     let activities = |bound: bool| match (class, bound) {
-        (Class::Pc1Cpu, true) => vec![Activity::Pc1],
-        (Class::Pc1Cpu, false) => vec![Activity::Place],
-        _ => Activity::ALL.into_iter().filter(|activity| activity.class() == class).collect(),
+        (Class::Pc1Cpu, true) => vec![Activity::Stage(Stage::Pc1)],
+        (Class::Pc1Cpu, false) => vec![Activity::Stage(Stage::Place)],
+        _ => Activity::all().filter(|activity| activity.class() == class).collect(),
     };
     let request = |Consumer { puller, bound }| Request { puller, bound, activities: activities(bound), asking: None };
     consumers.into_iter().map(request).collect()

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use streams::{proof::SealProof, stage::Class};
+use streams::{
+    proof::SealProof,
+    stage::{Class, Stage},
+};
 
 use crate::machine::{activity::Activity, book::Means, needs};
 
@@ -60,7 +63,7 @@ fn default_slots(class: Class, means: Means, sectors: Option<SealProof>) -> u32 
     match class {
         Class::Pc1Cpu => {
             let by_cores = means.cores / PC1_CORES;
-            let bytes = sectors.map(|proof| needs::need(Activity::Pc1, proof, 0, false).memory_bytes);
+            let bytes = sectors.map(|proof| needs::need(Activity::Stage(Stage::Pc1), proof, 0, false).memory_bytes);
             let by_memory = bytes.and_then(|bytes| u32::try_from(means.memory_bytes.checked_div(bytes)?).ok());
             by_cores.min(by_memory.unwrap_or(u32::MAX)).max(1)
         }

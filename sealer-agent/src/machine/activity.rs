@@ -10,28 +10,10 @@ use crate::order::{Order, Ordered};
 
 /// A stage of a sector, or a half of a window PoSt. Its name is a table of `[stages]` in `agent.toml`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(try_from = "String", into = "String")]
 pub(crate) enum Activity {
-    /// Finding a place.
-    Place,
-    /// Fetching pieces into the staged file.
-    AddPiece,
-    /// The tree over the staged file.
-    TreeD,
-    /// Labelling.
-    Pc1,
-    /// Trees and replica.
-    Pc2,
-    /// Copying to a persistent store.
-    Persist,
-    /// Vanilla proofs of a seal.
-    C1,
-    /// The seal's SNARK.
-    C2,
-    /// Dropping layers.
-    Finalize,
-    /// Reading data back.
-    Unseal,
+    /// A stage of a sector.
+    Stage(Stage),
     /// Vanilla proofs of a window PoSt.
     VanillaPost,
     /// The SNARK of a window PoSt.
@@ -39,21 +21,10 @@ pub(crate) enum Activity {
 }
 
 impl Activity {
-    /// Every one, in the order of a sector's life.
-    pub(crate) const ALL: [Self; 12] = [
-        Self::Place,
-        Self::AddPiece,
-        Self::TreeD,
-        Self::Pc1,
-        Self::Pc2,
-        Self::Persist,
-        Self::C1,
-        Self::C2,
-        Self::Finalize,
-        Self::Unseal,
-        Self::VanillaPost,
-        Self::WindowPost,
-    ];
+    /// Every one: stages in the order of a sector's life, then those of a window PoSt.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        Stage::ALL.into_iter().map(Self::Stage).chain([Self::VanillaPost, Self::WindowPost])
+    }
 
     /// What an order asks for.
     pub(crate) fn of(order: &Order) -> Self {
@@ -74,16 +45,7 @@ impl Activity {
     /// The name in configuration and tables.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
-            Self::Place => "place",
-            Self::AddPiece => "add-piece",
-            Self::TreeD => "tree-d",
-            Self::Pc1 => "pc1",
-            Self::Pc2 => "pc2",
-            Self::Persist => "persist",
-            Self::C1 => "c1",
-            Self::C2 => "c2",
-            Self::Finalize => "finalize",
-            Self::Unseal => "unseal",
+            Self::Stage(stage) => stage.as_str(),
             Self::VanillaPost => "vanilla-post",
             Self::WindowPost => "window-post",
         }
@@ -92,10 +54,7 @@ impl Activity {
     /// The class whose slots it takes.
     pub(crate) const fn class(self) -> Class {
         match self {
-            Self::Place | Self::Pc1 => Class::Pc1Cpu,
-            Self::Pc2 => Class::Pc2Gpu,
-            Self::C2 => Class::C2Gpu,
-            Self::AddPiece | Self::TreeD | Self::Persist | Self::C1 | Self::Finalize | Self::Unseal => Class::Io,
+            Self::Stage(stage) => stage.class(),
             Self::VanillaPost => Class::PostIo,
             Self::WindowPost => Class::PostGpu,
         }
@@ -104,18 +63,24 @@ impl Activity {
 
 impl From<Stage> for Activity {
     fn from(stage: Stage) -> Self {
-        match stage {
-            Stage::Place => Self::Place,
-            Stage::AddPiece => Self::AddPiece,
-            Stage::TreeD => Self::TreeD,
-            Stage::Pc1 => Self::Pc1,
-            Stage::Pc2 => Self::Pc2,
-            Stage::Persist => Self::Persist,
-            Stage::C1 => Self::C1,
-            Stage::C2 => Self::C2,
-            Stage::Finalize => Self::Finalize,
-            Stage::Unseal => Self::Unseal,
-        }
+        Self::Stage(stage)
+    }
+}
+
+impl TryFrom<String> for Activity {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        Self::all().find(|activity| activity.as_str() == name).ok_or_else(|| {
+            let names: Vec<&str> = Self::all().map(Self::as_str).collect();
+            format!("there is no stage {name:?}: they are {}", names.join(", "))
+        })
+    }
+}
+
+impl From<Activity> for String {
+    fn from(activity: Activity) -> Self {
+        activity.as_str().to_owned()
     }
 }
 
@@ -130,13 +95,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stage_keeps_its_name_and_class() {
-        for stage in Stage::ALL {
-            let activity = Activity::from(stage);
-            assert_eq!((activity.as_str(), activity.class()), (stage.as_str(), stage.class()));
+    fn names_are_read_back_and_others_refused() {
+        for activity in Activity::all() {
+            assert_eq!(Activity::try_from(activity.to_string()), Ok(activity));
         }
-        for activity in Activity::ALL {
-            assert_eq!(serde_json::to_value(activity).unwrap(), activity.as_str());
-        }
+        let refused = Activity::try_from("pc3".to_owned()).unwrap_err();
+        assert!(refused.starts_with("there is no stage \"pc3\": they are place, add-piece, tree-d"), "{refused}");
     }
 }

@@ -18,6 +18,8 @@ use std::{
     fmt,
 };
 
+use streams::stage::Stage;
+
 use super::activity::Activity;
 
 /// How much earlier the more urgent kind of work is asked for: several times what a request takes to be answered.
@@ -138,16 +140,18 @@ pub(crate) struct Book {
 const fn urgency(activity: Activity) -> u8 {
     match activity {
         Activity::VanillaPost | Activity::WindowPost => 0,
-        Activity::C2 => 1,
-        Activity::Pc2 => 2,
-        Activity::Place
-        | Activity::AddPiece
-        | Activity::TreeD
-        | Activity::Pc1
-        | Activity::Persist
-        | Activity::C1
-        | Activity::Finalize
-        | Activity::Unseal => 3,
+        Activity::Stage(Stage::C2) => 1,
+        Activity::Stage(Stage::Pc2) => 2,
+        Activity::Stage(
+            Stage::Place
+            | Stage::AddPiece
+            | Stage::TreeD
+            | Stage::Pc1
+            | Stage::Persist
+            | Stage::C1
+            | Stage::Finalize
+            | Stage::Unseal,
+        ) => 3,
     }
 }
 

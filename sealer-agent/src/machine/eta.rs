@@ -61,37 +61,39 @@ pub(crate) fn by_rate(elapsed_ms: u64, permille: Option<u16>) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use streams::stage::Stage;
+
     use super::*;
 
     const SIZE: SealProof = SealProof::Drg32GiBV1_1;
 
     fn after(took: &[u64]) -> Durations {
         let mut durations = Durations::default();
-        took.iter().for_each(|took| durations.add(Activity::C2, SIZE, *took));
+        took.iter().for_each(|took| durations.add(Activity::Stage(Stage::C2), SIZE, *took));
         durations
     }
 
     #[test]
     fn the_median_of_the_last_ones_is_what_is_expected() {
         let durations = after(&[100, 900, 110]);
-        assert_eq!(durations.left_ms(Activity::C2, SIZE, 30, None), Some(80));
-        assert_eq!(durations.left_ms(Activity::C2, SIZE, 200, None), None, "longer than usual");
-        assert_eq!(durations.left_ms(Activity::C2, SealProof::Drg2KiBV1_1, 30, None), None);
-        assert_eq!(durations.left_ms(Activity::Pc2, SIZE, 30, None), None);
+        assert_eq!(durations.left_ms(Activity::Stage(Stage::C2), SIZE, 30, None), Some(80));
+        assert_eq!(durations.left_ms(Activity::Stage(Stage::C2), SIZE, 200, None), None, "longer than usual");
+        assert_eq!(durations.left_ms(Activity::Stage(Stage::C2), SealProof::Drg2KiBV1_1, 30, None), None);
+        assert_eq!(durations.left_ms(Activity::Stage(Stage::Pc2), SIZE, 30, None), None);
     }
 
     #[test]
     fn old_ones_are_forgotten() {
         let slow_then_fast = [vec![1000; 20], vec![10; 16]].concat();
-        assert_eq!(after(&slow_then_fast).left_ms(Activity::C2, SIZE, 0, None), Some(10));
+        assert_eq!(after(&slow_then_fast).left_ms(Activity::Stage(Stage::C2), SIZE, 0, None), Some(10));
     }
 
     #[test]
     fn its_own_rate_counts_the_more_the_further_it_is() {
-        assert_eq!(after(&[]).left_ms(Activity::C2, SIZE, 300, Some(250)), Some(900));
-        assert_eq!(after(&[]).left_ms(Activity::C2, SIZE, 300, Some(1)), None, "too early to tell");
+        assert_eq!(after(&[]).left_ms(Activity::Stage(Stage::C2), SIZE, 300, Some(250)), Some(900));
+        assert_eq!(after(&[]).left_ms(Activity::Stage(Stage::C2), SIZE, 300, Some(1)), None, "too early to tell");
         let durations = after(&[1000]);
-        assert_eq!(durations.left_ms(Activity::C2, SIZE, 400, Some(500)), Some((600 + 400) / 2));
-        assert_eq!(durations.left_ms(Activity::C2, SIZE, 400, Some(1000)), Some(0));
+        assert_eq!(durations.left_ms(Activity::Stage(Stage::C2), SIZE, 400, Some(500)), Some((600 + 400) / 2));
+        assert_eq!(durations.left_ms(Activity::Stage(Stage::C2), SIZE, 400, Some(1000)), Some(0));
     }
 }

@@ -13,7 +13,7 @@
 //! PoSt of 32 GiB), rounded up; those of 2 KiB to 512 MiB were measured. A stage's section in the configuration overrides
 //! them.
 
-use streams::proof::SealProof;
+use streams::{proof::SealProof, stage::Stage};
 
 use super::{activity::Activity, book::Need};
 
@@ -25,14 +25,16 @@ pub(crate) fn need(activity: Activity, proof: SealProof, pc1_cores: u32, has_gpu
     let s = proof.sector_size();
     let of_disks = Need { cores: 0, memory_bytes: SMALL, gpu: false };
     match activity {
-        Activity::Place => Need::default(),
-        Activity::Pc1 => Need { cores: pc1_cores, memory_bytes: s / 4 * 7 + SMALL, gpu: false },
-        Activity::Pc2 => Need { cores: u32::from(has_gpu), memory_bytes: s / 2 + 1024 * MIB, gpu: has_gpu },
-        Activity::C2 => Need { cores: u32::from(has_gpu), memory_bytes: c2_bytes(proof), gpu: has_gpu },
+        Activity::Stage(Stage::Place) => Need::default(),
+        Activity::Stage(Stage::Pc1) => Need { cores: pc1_cores, memory_bytes: s / 4 * 7 + SMALL, gpu: false },
+        Activity::Stage(Stage::Pc2) => {
+            Need { cores: u32::from(has_gpu), memory_bytes: s / 2 + 1024 * MIB, gpu: has_gpu }
+        }
+        Activity::Stage(Stage::C2) => Need { cores: u32::from(has_gpu), memory_bytes: c2_bytes(proof), gpu: has_gpu },
         Activity::WindowPost => Need { cores: 0, memory_bytes: (2 * s).max(1024 * MIB), gpu: has_gpu },
-        Activity::TreeD => Need { memory_bytes: s / 8 + SMALL, ..of_disks },
-        Activity::AddPiece | Activity::Persist | Activity::C1 | Activity::Finalize => of_disks,
-        Activity::Unseal | Activity::VanillaPost => of_disks,
+        Activity::Stage(Stage::TreeD) => Need { memory_bytes: s / 8 + SMALL, ..of_disks },
+        Activity::Stage(Stage::AddPiece | Stage::Persist | Stage::C1 | Stage::Finalize | Stage::Unseal)
+        | Activity::VanillaPost => of_disks,
     }
 }
 
@@ -55,15 +57,15 @@ mod tests {
     #[test]
     fn the_table_holds_what_others_schedule_by() {
         let proof = SealProof::Drg32GiBV1_1;
-        assert!((56..=57).contains(&gib(Activity::Pc1, proof)));
-        assert!((15..=17).contains(&gib(Activity::Pc2, proof)));
-        assert!((62..=64).contains(&gib(Activity::C2, proof)));
-        assert_eq!(gib(Activity::C2, SealProof::Drg2KiBV1_1), 3);
+        assert!((56..=57).contains(&gib(Activity::Stage(Stage::Pc1), proof)));
+        assert!((15..=17).contains(&gib(Activity::Stage(Stage::Pc2), proof)));
+        assert!((62..=64).contains(&gib(Activity::Stage(Stage::C2), proof)));
+        assert_eq!(gib(Activity::Stage(Stage::C2), SealProof::Drg2KiBV1_1), 3);
     }
 
     #[test]
     fn a_larger_sector_never_takes_less() {
-        for activity in Activity::ALL {
+        for activity in Activity::all() {
             let sizes = SealProof::ALL.map(|proof| need(activity, proof, 4, true).memory_bytes);
             assert!(sizes.is_sorted(), "{activity}: {sizes:?}");
         }
@@ -71,6 +73,6 @@ mod tests {
 
     #[test]
     fn without_a_gpu_nobody_waits_for_one() {
-        assert!(Activity::ALL.iter().all(|a| !need(*a, SealProof::Drg2KiBV1_1, 1, false).gpu));
+        assert!(Activity::all().all(|a| !need(a, SealProof::Drg2KiBV1_1, 1, false).gpu));
     }
 }

@@ -79,7 +79,7 @@ impl Seats {
             book: Mutex::new(Book::new(means, rules, config.machine.locks.clone())),
             turns: watch::Sender::default(),
             sections: config.stages.clone(),
-            served: Activity::ALL.into_iter().filter(|activity| slots.contains_key(&activity.class())).collect(),
+            served: Activity::all().filter(|activity| slots.contains_key(&activity.class())).collect(),
             pc1_cores: pc1_cores.min(PC1_CORES_MAX),
             has_gpu,
             sector_size: config.machine.sector_size.map(|size| size.0),
@@ -239,6 +239,8 @@ impl Drop for Seat {
 
 #[cfg(test)]
 mod tests {
+    use streams::stage::Stage;
+
     use super::*;
 
     const GIB: u64 = 1 << 30;
@@ -252,32 +254,32 @@ mod tests {
     #[tokio::test]
     async fn pc2_and_c2_share_one_gpu_and_their_provers_are_told_which() {
         let seats = seats("machine.gpus = 1", &[(Class::Pc2Gpu, 1), (Class::C2Gpu, 1)]);
-        let pc2 = seats.take(Activity::Pc2).unwrap();
+        let pc2 = seats.take(Activity::Stage(Stage::Pc2)).unwrap();
         assert!(pc2.env().contains(&("CUDA_VISIBLE_DEVICES".into(), "0".into())));
-        assert!(!seats.may_ask(&[Activity::C2]));
+        assert!(!seats.may_ask(&[Activity::Stage(Stage::C2)]));
         let mut turns = seats.turns();
         turns.mark_unchanged();
         drop(pc2);
         assert!(turns.has_changed().unwrap());
-        let waits = seats.opens_in(&[Activity::Pc2]).expect("C2 has a head start");
+        let waits = seats.opens_in(&[Activity::Stage(Stage::Pc2)]).expect("C2 has a head start");
         assert!(waits < Duration::from_secs(1));
-        assert!(seats.may_ask(&[Activity::C2]));
-        assert!(seats.take(Activity::C2).unwrap().env().len() == 2);
+        assert!(seats.may_ask(&[Activity::Stage(Stage::C2)]));
+        assert!(seats.take(Activity::Stage(Stage::C2)).unwrap().env().len() == 2);
     }
 
     #[tokio::test]
     async fn memory_is_settled_when_the_sector_is_known() {
         let seats = seats(&format!("machine.memory_bytes = {}", 128 * GIB), &[(Class::Pc1Cpu, 4)]);
         let proof = SealProof::Drg32GiBV1_1;
-        let held: Vec<Seat> = (0..2).map(|_| seats.take(Activity::Pc1).unwrap()).collect();
+        let held: Vec<Seat> = (0..2).map(|_| seats.take(Activity::Stage(Stage::Pc1)).unwrap()).collect();
         held.iter().for_each(|seat| seat.settle(proof).unwrap());
-        assert!(!seats.may_ask(&[Activity::Pc1]), "the next one is expected to be as large");
-        assert!(seats.may_ask(&[Activity::Pc1, Activity::Place]));
+        assert!(!seats.may_ask(&[Activity::Stage(Stage::Pc1)]), "the next one is expected to be as large");
+        assert!(seats.may_ask(&[Activity::Stage(Stage::Pc1), Activity::Stage(Stage::Place)]));
         drop(held);
-        let one = seats.take(Activity::Pc1).unwrap();
+        let one = seats.take(Activity::Stage(Stage::Pc1)).unwrap();
         one.settle(SealProof::Drg64GiBV1_1).unwrap();
         one.settle(proof).unwrap();
-        let two = seats.take(Activity::Pc1).unwrap();
+        let two = seats.take(Activity::Stage(Stage::Pc1)).unwrap();
         let Err(Halt::Back { reason, .. }) = two.settle(SealProof::Drg64GiBV1_1) else { panic!("both fit") };
         assert_eq!(reason, "pc1 of a 64GiB sector needs 113 GiB of memory, 71 of 128 GiB are free");
     }
@@ -286,8 +288,8 @@ mod tests {
     async fn slots_that_were_asked_for_are_never_short_of_cores() {
         for slots in [1, 16, 40, 64, 100] {
             let seats = seats("machine.gpus = 1", &[(Class::Pc1Cpu, slots), (Class::Pc2Gpu, 1), (Class::C2Gpu, 1)]);
-            let held: Vec<Seat> = (0..slots).map(|_| seats.take(Activity::Pc1).unwrap()).collect();
-            assert!(seats.take(Activity::Pc2).is_ok(), "{slots} PC1 leave no core: {:?}", held.len());
+            let held: Vec<Seat> = (0..slots).map(|_| seats.take(Activity::Stage(Stage::Pc1)).unwrap()).collect();
+            assert!(seats.take(Activity::Stage(Stage::Pc2)).is_ok(), "{slots} PC1 leave no core: {:?}", held.len());
         }
     }
 
@@ -295,9 +297,9 @@ mod tests {
     async fn a_stages_section_overrides_the_table() {
         let text = "stages.pc1 = { memory_bytes = 1, cores = 0, at_once = 2 }\nmachine.sector_size = \"32GiB\"";
         let seats = seats(text, &[(Class::Pc1Cpu, 4)]);
-        let held = [seats.take(Activity::Pc1).unwrap(), seats.take(Activity::Pc1).unwrap()];
+        let held = [seats.take(Activity::Stage(Stage::Pc1)).unwrap(), seats.take(Activity::Stage(Stage::Pc1)).unwrap()];
         held.iter().for_each(|seat| seat.settle(SealProof::Drg64GiBV1_1).unwrap());
-        assert_eq!(seats.take(Activity::Pc1).unwrap_err(), Shortage::AtOnce { max: 2 });
+        assert_eq!(seats.take(Activity::Stage(Stage::Pc1)).unwrap_err(), Shortage::AtOnce { max: 2 });
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub(crate) struct Terms {
 impl Terms {
     /// The terms of every stage: a job of an earlier run may be of a class that is not served any more.
     pub(crate) fn by_activity(config: &Config, host: &Host) -> Result<BTreeMap<Activity, Self>, BadConfinement> {
-        Activity::ALL.into_iter().map(|activity| Ok((activity, Self::of(config, activity, host)?))).collect()
+        Activity::all().map(|activity| Ok((activity, Self::of(config, activity, host)?))).collect()
     }
 
     fn of(config: &Config, activity: Activity, host: &Host) -> Result<Self, BadConfinement> {
@@ -50,7 +50,7 @@ impl Terms {
 
 #[cfg(test)]
 mod tests {
-    use streams::stage::Class;
+    use streams::stage::{Class, Stage};
 
     use super::*;
     use crate::config::ClassSection;
@@ -67,14 +67,14 @@ mod tests {
             env: BTreeMap::from([("RUST_LOG".to_owned(), "debug".to_owned())]),
             ..StageSection::default()
         };
-        config.stages.insert(Activity::TreeD, section);
+        config.stages.insert(Activity::Stage(Stage::TreeD), section);
         let host = super::super::discover::host(std::path::Path::new("/nowhere"));
         let terms = Terms::by_activity(&config, &host).unwrap();
-        let tree_d = &terms[&Activity::TreeD];
+        let tree_d = &terms[&Activity::Stage(Stage::TreeD)];
         assert_eq!((tree_d.time_limit, tree_d.silence_limit, tree_d.memory_max), (minute, None, Some(1 << 30)));
         assert_eq!(tree_d.env, [("RUST_LOG".into(), "debug".into())]);
-        let c1 = &terms[&Activity::C1];
+        let c1 = &terms[&Activity::Stage(Stage::C1)];
         assert_eq!((c1.time_limit, c1.silence_limit, c1.memory_max), (2 * minute, Some(SILENCE_DEFAULT), None));
-        assert!(terms[&Activity::Pc1].time_limit > minute * 60);
+        assert!(terms[&Activity::Stage(Stage::Pc1)].time_limit > minute * 60);
     }
 }
