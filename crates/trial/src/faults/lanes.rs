@@ -38,6 +38,8 @@ pub(super) struct Lanes {
     /// Begin no further fault after this time, once so many were injected; after twice the time in any case.
     pub(super) limit: Duration,
     pub(super) least: usize,
+    /// How often a failpoint that is not reached is tried.
+    pub(super) failpoint_tries: u32,
     pub(super) tally: Mutex<Tally>,
 }
 
@@ -102,7 +104,7 @@ impl Lanes {
     }
 
     async fn one(&self, fault: &Fault, rng: &mut ChaCha8Rng) {
-        let tries = if fault.failpoint.is_some() { 1 } else { TRIES_MAX };
+        let tries = if fault.failpoint.is_some() { self.failpoint_tries } else { TRIES_MAX };
         let mut why = String::new();
         for _ in 0..tries {
             let id = self.cluster.diary.begins(fault);
