@@ -283,7 +283,7 @@ fn plan(home: &Path, config: &Config) -> Result<Plan, CliError> {
     let program = prover_program(config)?;
     let (agent, dir, lock) = take_name(home, config, &place)?;
     let own = std::env::current_exe().context("find this program")?;
-    let prover = Prover { program, agent: own, grace: config.grace };
+    let prover = Prover { program, agent: own, grace: config.grace, leaves: config.leave_provers };
     Ok(Plan { place, agent, host, dir, slots, seats, terms, stores, prover, _lock: lock })
 }
 

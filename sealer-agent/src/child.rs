@@ -45,6 +45,8 @@ pub(crate) struct Prover {
     pub(crate) agent: PathBuf,
     /// How long it may take to end once it is told to.
     pub(crate) grace: Duration,
+    /// Told to stop, this agent leaves provers at work whose jobs another run can go on with.
+    pub(crate) leaves: bool,
 }
 
 /// One job at work: where it is, who is told, and when it must stop.
@@ -57,6 +59,8 @@ pub(crate) struct AtWork<'a> {
     /// When the job began, in this run or an earlier one.
     pub(crate) started_at: Timestamp,
     pub(crate) stop: &'a CancellationToken,
+    /// Told to stop, the prover is left at work for whoever takes the job over.
+    pub(crate) leaves: bool,
     /// Told once the prover works.
     pub(crate) gate: &'a Gate,
     /// The subject of the task.
@@ -104,13 +108,16 @@ impl Prover {
             Earlier::Result => JobEnd::Exited { code: 0 },
         };
         host::failpoint!("agent.child.ended");
-        if let Some(cgroup) = at.cgroup() {
+        if end != JobEnd::Left
+            && let Some(cgroup) = at.cgroup()
+        {
             cgroup.remove();
         }
         match outcome::judge(end, read_result(dir), &log_tail(&dir.join(STDERR))) {
             Judged::Done(output) => Ok(output),
             Judged::Failed(failure) => Err(Halt::Failed(failure)),
             Judged::Stopped => Err(Halt::Interrupted),
+            Judged::Left => Err(Halt::Left),
         }
     }
 
@@ -208,7 +215,7 @@ impl Prover {
 
 /// Waits for a prover's end, and shows its progress meanwhile.
 async fn watch(job: Job, at: &AtWork<'_>) -> JobEnd {
-    let ended = job.wait(at.stop);
+    let ended = job.left_when_cancelled(at.leaves).wait(at.stop);
     tokio::pin!(ended);
     let mut look = tokio::time::interval(LOOK_EVERY);
     loop {

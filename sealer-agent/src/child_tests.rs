@@ -65,7 +65,7 @@ impl Bench {
         let program = home.path().join("prover");
         durable::write(&program, format!("#!/bin/sh\ncd \"$1\"\n{script}\n").as_bytes()).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
-        let prover = Prover { program, agent: "/nowhere/sealer-agent".into(), grace: SHORT };
+        let prover = Prover { program, agent: "/nowhere/sealer-agent".into(), grace: SHORT, leaves: false };
         Self { home, dir, order, board: Board::new(), prover }
     }
 
@@ -89,6 +89,7 @@ impl Bench {
                     seat: &seat,
                     started_at: Timestamp(1),
                     stop,
+                    leaves: false,
                     gate: &Gate::default(),
                     subject: "seal.c2-gpu.any.f01000.1.c2",
                 },

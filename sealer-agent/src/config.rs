@@ -54,6 +54,9 @@ pub(crate) struct Config {
     /// How long a prover may take to end once it is told to.
     #[serde(with = "host::duration")]
     pub(crate) grace: Duration,
+    /// Told to stop, the agent leaves its provers at work, and its next run goes on with them: for an update of the agent
+    /// itself. They are ended when absent.
+    pub(crate) leave_provers: bool,
 }
 
 impl Default for Config {
@@ -74,6 +77,7 @@ impl Default for Config {
             log: None,
             heartbeat: Duration::from_secs(20),
             grace: Duration::from_secs(10),
+            leave_provers: false,
         }
     }
 }

@@ -25,6 +25,8 @@ pub(crate) enum Halt {
     Failed(Failure),
     /// This agent was told to stop: the task goes back at once.
     Interrupted,
+    /// This agent was told to stop, and its prover works on: the task stays out, and comes back to whoever goes on.
+    Left,
     /// Not the sector's fault: the task goes back, and costs no attempt.
     Back { after: Duration, reason: String },
 }

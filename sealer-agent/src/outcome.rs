@@ -16,6 +16,8 @@ pub(crate) enum Judged {
     Failed(Failure),
     /// We stopped it: that is nobody's failure.
     Stopped,
+    /// We stopped, and it works on.
+    Left,
 }
 
 /// A result file as it was found.
@@ -44,6 +46,7 @@ pub(crate) fn judge(end: JobEnd, result: ResultFile, log: &str) -> Judged {
     };
     match (end, result) {
         (JobEnd::Cancelled, _) => Judged::Stopped,
+        (JobEnd::Left, _) => Judged::Left,
         (JobEnd::Exited { .. }, ResultFile::Read(JobResult::Done { output, .. })) => Judged::Done(output),
         (_, ResultFile::Read(JobResult::Refused { class, code, message })) => {
             Judged::Failed(Failure { class, code, message })

@@ -181,8 +181,10 @@ impl Runner {
             Err(Halt::Failed(failure)) => Outcome::Failed { failure },
             Err(halt) => {
                 put_down(dir, &order);
-                // First the claim: whoever gets the task next must find it free.
-                parting::within(&self.stop, tenure.let_go(LetGo::Untried)).await;
+                // First the claim: whoever gets the task next must find it free. What works on keeps it.
+                if halt != Halt::Left {
+                    parting::within(&self.stop, tenure.let_go(LetGo::Untried)).await;
+                }
                 return self.send_back(pointer, halt).await;
             }
         };
@@ -256,9 +258,9 @@ impl Runner {
         let activity = Activity::of(order);
         let terms = self.terms.borrow().get(&activity).cloned();
         let terms = &terms.ok_or_else(|| Halt::back(BUSY_DELAY, format!("{activity} has no terms")))?;
-        let (gate, subject) = (&self.gate, order.subject.as_str());
-        let done =
-            work(AtWork { dir, posted: &posted, terms, seat, started_at, stop: &self.stop, gate, subject }).await;
+        let (gate, subject, stop) = (&self.gate, order.subject.as_str(), &self.stop);
+        let leaves = self.tools.prover.leaves && order.outlives_its_agent();
+        let done = work(AtWork { dir, posted: &posted, terms, seat, started_at, stop, leaves, gate, subject }).await;
         if done.is_ok() {
             seat.took(now().ms_since(started_at));
         }
@@ -273,6 +275,10 @@ impl Runner {
                     tracing::info!("back to the queue: {reason}");
                 }
                 Some(after)
+            }
+            Halt::Left => {
+                pointer.close();
+                return;
             }
             Halt::Interrupted => {
                 tracing::info!("interrupted: back to the queue");

@@ -391,7 +391,7 @@ impl Drop for Unlocks<'_> {
 async fn send_back(pointer: Pointer, halt: Halt) {
     let delay = match halt {
         Halt::Back { after, .. } => Some(after),
-        Halt::Interrupted => None,
+        Halt::Interrupted | Halt::Left => None,
         Halt::Failed(_) => Some(BUSY_DELAY),
     };
     settle(pointer.close(), Fate::Nak(delay)).await;

@@ -118,6 +118,8 @@ pub enum JobEnd {
     Silent,
     /// It was asked to end by its cancel token.
     Cancelled,
+    /// It works on: its cancel token ended the waiting, and it was to be [left](Job::left_when_cancelled).
+    Left,
     /// Its status is unknown: it was adopted, something else in this process reaped it, or the kernel does not let it
     /// die.
     Lost,
@@ -135,6 +137,7 @@ impl fmt::Display for JobEnd {
             Self::TimedOut => f.write_str("ended at its deadline"),
             Self::Silent => f.write_str("ended for its silence"),
             Self::Cancelled => f.write_str("cancelled"),
+            Self::Left => f.write_str("left at work"),
             Self::Lost => f.write_str("ended in an unknown way"),
         }
     }
@@ -182,9 +185,10 @@ pub struct Orphan {
     pub grace: Duration,
 }
 
-/// A child process in a process group of its own. Dropped before its end, the group is killed.
+/// A child process in a process group of its own. Dropped before its end, the group is killed, unless it was left.
 #[derive(Debug)]
 pub struct Job {
+    when_cancelled: WhenCancelled,
     leader: Leader,
     group: Group,
     log: Log,
@@ -194,6 +198,15 @@ pub struct Job {
     family: Family,
     grace: Duration,
     memory: memory::Kills,
+}
+
+/// What the cancel token does to a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WhenCancelled {
+    End,
+    Leave,
+    /// It was left.
+    Left,
 }
 
 impl Job {
@@ -228,6 +241,7 @@ impl Job {
             .ok_or_else(|| spawn_error(io::Error::other("the child has no process id")))?;
         let now = Instant::now();
         Ok(Self {
+            when_cancelled: WhenCancelled::End,
             leader: Leader::Child { child, children },
             group,
             log,
@@ -254,6 +268,7 @@ impl Job {
         let Some(leader) = Leader::adopt(orphan.pid, is_it)? else { return Ok(None) };
         let now = Instant::now();
         Ok(Some(Self {
+            when_cancelled: WhenCancelled::End,
             leader,
             group,
             log,
@@ -272,11 +287,22 @@ impl Job {
         self.group.id()
     }
 
+    /// Has the cancel token end the waiting alone: the job works on, for whoever [adopts](Job::adopt) it.
+    #[must_use]
+    pub fn left_when_cancelled(mut self, left: bool) -> Self {
+        self.when_cancelled = if left { WhenCancelled::Leave } else { WhenCancelled::End };
+        self
+    }
+
     /// Waits for its end, and sees to it: by itself, by a limit, or by `cancel`. Afterwards no process of its group
     /// and of its [kin](Kin) is left. A child that ends well while it is being ended still counts as ended by the limit: what it left on disk
     /// says whether it was done.
     pub async fn wait(mut self, cancel: &CancellationToken) -> JobEnd {
         let stopped_by = self.watch(cancel).await;
+        if stopped_by == Some(JobEnd::Cancelled) && self.when_cancelled == WhenCancelled::Leave {
+            self.when_cancelled = WhenCancelled::Left;
+            return JobEnd::Left;
+        }
         if stopped_by.is_some() {
             self.group.signal(Signal::TERM);
             self.ended_within(self.grace).await;
@@ -379,7 +405,7 @@ impl Job {
 impl Drop for Job {
     fn drop(&mut self) {
         // Unreaped, the child still holds the group's number; the runtime reaps it afterwards.
-        if self.leader.holds_its_number(self.group) {
+        if self.when_cancelled != WhenCancelled::Left && self.leader.holds_its_number(self.group) {
             self.group.signal(Signal::KILL);
             self.family.kill();
         }

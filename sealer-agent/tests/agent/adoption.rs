@@ -31,11 +31,16 @@ pub(crate) struct Sealing {
 
 impl Sealing {
     pub(crate) async fn start(ack_wait: Duration) -> Self {
+        Self::start_with(ack_wait, "").await
+    }
+
+    /// The same with more in `agent.toml`.
+    pub(crate) async fn start_with(ack_wait: Duration, more: &str) -> Self {
         let host = Host::with_stores();
         let cluster = Cluster::start(ack_wait).await;
         let mut sector = waiting_for_tree_d(&cluster, &host, 1).await;
         let at = sector.state.placement().unwrap().clone();
-        host.configure(&format!("prover = \"{}\"", host.hanging("pc1").display()));
+        host.configure(&format!("{more}\nprover = \"{}\"", host.hanging("pc1").display()));
         let agent = host.agent(cluster.server.url(), "a", PC1);
         let state = sector.state.clone();
         let done = cluster.does(&mut sector, Stage::TreeD, state).await;
@@ -119,6 +124,19 @@ async fn a_restarted_agent_adopts_its_running_prover() {
     let claim = format!("{}.pc1", sealing.sector.id.key());
     let held = sealing.cluster.claims.get(&claim).await.unwrap().unwrap().value;
     assert_eq!((held.agent.as_str(), held.attempt), ("a", 1), "it is still the first attempt");
+    sealing.host.release();
+    let result = sealing.result().await;
+    assert_eq!((result.agent.as_str(), result.claim.attempt), ("a", 1));
+    sealing.move_on().await;
+    assert_eq!(fs::read_dir(sealing.host.path("home/agents/a/jobs")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn an_agent_that_is_stopped_leaves_its_prover_to_its_next_run() {
+    let mut sealing = Sealing::start_with(ACK_WAIT, "leave_provers = true").await;
+    assert!(sealing.stop().success());
+    sealing.restart();
+    said(&sealing.agent, "it is adopted").await;
     sealing.host.release();
     let result = sealing.result().await;
     assert_eq!((result.agent.as_str(), result.claim.attempt), ("a", 1));

@@ -223,6 +223,23 @@ async fn an_orphan_is_ended_like_a_child() {
 }
 
 #[tokio::test]
+async fn a_job_that_is_left_works_on_and_can_be_adopted() {
+    let dir = tempdir().unwrap();
+    let job = Job::start(sh(&dir, "echo up > up; sleep 60")).unwrap().left_when_cancelled(true);
+    let pid = job.pid();
+    line_in(&dir.path().join("up")).await;
+    let cancel = CancellationToken::new();
+    cancel.cancel();
+    assert_eq!(job.wait(&cancel).await, JobEnd::Left);
+    assert!(!is_dead(&pid.to_string()), "it was ended");
+    let (stderr, kin) = (dir.path().join("stderr.log"), Kin::default());
+    let orphan = Orphan { pid, stderr, deadline: Some(SHORT), silence: None, memory_max: None, kin, grace: LONG };
+    let job = Job::adopt(orphan, || true).unwrap().expect("it runs");
+    assert_eq!(job.wait(&CancellationToken::new()).await, JobEnd::TimedOut);
+    assert!(is_dead(&pid.to_string()), "it lives");
+}
+
+#[tokio::test]
 async fn another_process_of_the_same_number_is_not_adopted() {
     let dir = tempdir().unwrap();
     let (mut child, orphan) = orphan(&dir, "sleep 60");
