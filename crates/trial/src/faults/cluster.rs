@@ -47,6 +47,8 @@ pub(super) struct Cluster {
     pub(super) node: Node,
     /// Held for writing while no epoch may pass.
     pub(super) clock: RwLock<()>,
+    /// Up to this height the chain was abandoned once.
+    pub(super) forked_below: Mutex<i64>,
     pub(super) nats: Nats,
     pub(super) view: View,
     pub(super) miner: MinerId,
@@ -103,6 +105,7 @@ impl Cluster {
             devnet: Mutex::new(devnet),
             recorder: Mutex::new(recorder),
             clock: RwLock::default(),
+            forked_below: Mutex::default(),
             nats,
             view: View::default(),
             miner: MinerId(0),

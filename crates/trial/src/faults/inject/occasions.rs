@@ -15,14 +15,13 @@ use streams::{
     subject::ResultSubject,
 };
 
+use super::surroundings;
 use crate::faults::{cluster::Cluster, script::Script, view::is_done};
 
 /// From one try to the next.
 const EVERY: Duration = Duration::from_secs(2);
 /// Waiting messages are few and gone with the next epoch.
 const DROP_EVERY: Duration = Duration::from_millis(150);
-/// Below the fast preset's finality.
-const FORK_DEPTH: i64 = 4;
 const LONG: Duration = Duration::from_secs(6);
 /// How long it may take until what was done is taken back.
 const UNDO_MAX: Duration = Duration::from_secs(30);
@@ -116,16 +115,7 @@ async fn once(cluster: &Cluster, occasion: Occasion, victim: &str) -> anyhow::Re
             let subject = ResultSubject { agent: victim.parse()?, sector };
             cluster.nats.jetstream().publish(subject.to_string(), "{}".into()).await?.await?;
         }
-        Occasion::Fork => {
-            let held = cluster.clock.write().await;
-            let height = cluster.node.height();
-            cluster.node.call("Devnet.Reorganise", json!([FORK_DEPTH, {"lose": "all"}])).await?;
-            drop(held);
-            // Forks of forks would reach below what is final.
-            while cluster.node.height() <= height.saturating_add(FORK_DEPTH) {
-                tokio::time::sleep(DROP_EVERY).await;
-            }
-        }
+        Occasion::Fork => surroundings::fork(cluster, surroundings::DEPTH_MAX, json!({"lose": "all"})).await?,
         Occasion::ForgetPool => drop(cluster.node.call("Devnet.MempoolDrop", json!([])).await?),
         Occasion::LosePostTasks => {
             let stream = cluster.nats.jetstream().get_stream_no_info("POST_TASKS").await?;

@@ -12,7 +12,7 @@ use super::{Outcome, TARGET_MAX, goes_on, hit, missed, seconds, steps};
 use crate::faults::{cluster::Cluster, member::Role, view::Held};
 
 /// Deepest reorg: below the fast preset's finality.
-const DEPTH_MAX: u64 = 4;
+pub(super) const DEPTH_MAX: i64 = 4;
 const TASKS: &str = "TASKS";
 /// The stream of sector records.
 const RECORDS: &str = "KV_SECTORS";
@@ -65,6 +65,20 @@ pub(super) async fn purge(cluster: &Cluster) -> anyhow::Result<Outcome> {
     missed("there was no pointer")
 }
 
+/// Abandons the last tipsets. Not before the chain is above the last fork: forks of forks would reach below what is
+/// final, and nothing is promised for that.
+pub(super) async fn fork(cluster: &Cluster, depth: i64, how: serde_json::Value) -> anyhow::Result<()> {
+    let mut above = cluster.forked_below.lock().await;
+    while cluster.node.height() <= *above {
+        tokio::time::sleep(super::LOOK_EVERY).await;
+    }
+    let _held = cluster.clock.write().await;
+    let height = cluster.node.height();
+    cluster.node.call("Devnet.Reorganise", json!([depth, how])).await?;
+    *above = height.saturating_add(depth);
+    Ok(())
+}
+
 /// The last tipsets are abandoned while a sector's message is among them, or near.
 pub(super) async fn reorg(cluster: &Cluster, rng: &mut ChaCha8Rng) -> anyhow::Result<Outcome> {
     let depth = rng.gen_range(1..=DEPTH_MAX);
@@ -73,9 +87,7 @@ pub(super) async fn reorg(cluster: &Cluster, rng: &mut ChaCha8Rng) -> anyhow::Re
         cluster.view.with_the_coordinator().into_iter().find(|record| near(record.state.name()))
     });
     let Some(record) = found.await else { return missed("no message was near the head") };
-    let held = cluster.clock.write().await;
-    cluster.node.call("Devnet.Reorganise", json!([depth])).await?;
-    drop(held);
+    fork(cluster, depth, json!({})).await?;
     let recovery = steps(cluster, record.id, record.seq).await;
     hit("chain", format!("depth {depth}, {} is {}", record.id, record.state.name()), recovery)
 }
