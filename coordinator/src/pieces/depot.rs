@@ -115,8 +115,12 @@ impl Depot {
 
     /// Looks after the bucket until told to stop.
     pub(crate) async fn run(&self, unseals: &Unseals, clock: &dyn Clock, cancel: &CancellationToken) {
-        let swept = self.unfinished.run(&self.bucket, cancel);
-        tokio::join!(self.until_reached(cancel), swept, self.expire(unseals, clock, cancel));
+        tokio::select! {
+            biased;
+            // What is not done yet is done at the next start.
+            () = cancel.cancelled() => {}
+            _ = async { tokio::join!(self.until_reached(), self.unfinished.run(&self.bucket), self.expire(unseals, clock)) } => {}
+        }
     }
 
     /// Stores a piece under its digest, if it has it.
@@ -242,16 +246,13 @@ impl Depot {
         self.turns.acquire().await.map_err(|e| TakeError::Transfer(e.to_string()))
     }
 
-    async fn until_reached(&self, cancel: &CancellationToken) {
+    async fn until_reached(&self) {
         if self.reached {
             return;
         }
         let mut said = String::new();
         for pause in Backoff::new(PROBE_AGAIN_FIRST, PROBE_AGAIN_MAX).delays() {
-            tokio::select! {
-                () = cancel.cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
-            }
+            tokio::time::sleep(pause).await;
             match self.bucket.probe().await {
                 Ok(()) => {
                     tracing::info!("bucket {} at {} is there", self.bucket.name(), self.bucket.endpoint());
@@ -266,7 +267,7 @@ impl Depot {
         }
     }
 
-    async fn expire(&self, unseals: &Unseals, clock: &dyn Clock, cancel: &CancellationToken) {
+    async fn expire(&self, unseals: &Unseals, clock: &dyn Clock) {
         loop {
             for (id, key) in unseals.expired(clock.now_unix_ms()) {
                 match self.bucket.delete(&path(&key)).await {
@@ -274,10 +275,7 @@ impl Depot {
                     Err(error) => tracing::warn!("{error}"),
                 }
             }
-            tokio::select! {
-                () = cancel.cancelled() => return,
-                () = tokio::time::sleep(EXPIRE_EVERY) => {}
-            }
+            tokio::time::sleep(EXPIRE_EVERY).await;
         }
     }
 }
@@ -296,3 +294,7 @@ async fn next<E: std::fmt::Display>(
         Err(_) => Err(TakeError::Transfer(format!("nothing came for {} seconds", SILENCE_MAX.as_secs()))),
     }
 }
+
+#[cfg(test)]
+#[path = "depot_tests.rs"]
+mod tests;

@@ -14,6 +14,8 @@ mod unfinished;
 mod unseals;
 mod upload;
 
+#[cfg(test)]
+pub(crate) use self::config::Secret;
 pub(crate) use self::{
     address::{NoS3Url, S3Url, SCHEME},
     bucket::BucketError,

@@ -16,7 +16,6 @@ use host::retry::Backoff;
 use serde::{Deserialize, Serialize};
 use streams::message::{Text, decode, encode};
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
 use super::bucket::Bucket;
 
@@ -89,18 +88,17 @@ impl Unfinished {
         Ok(begun)
     }
 
-    /// Throws away what is left, now and whenever an upload is left, until told to stop.
-    pub(super) async fn run(&self, bucket: &Bucket, cancel: &CancellationToken) {
-        let mut failures = 0;
+    /// Throws away what is left, now and whenever an upload is left.
+    pub(super) async fn run(&self, bucket: &Bucket) {
+        let mut failures = 0_u32;
         let plan = Backoff::new(RETRY_FIRST, RETRY_MAX);
         loop {
-            failures = if self.sweep(bucket).await { 0 } else { failures + 1 };
-            let pause = plan.delay_after(failures).filter(|_| failures > 0);
-            tokio::select! {
-                biased;
-                () = cancel.cancelled() => return,
-                () = self.left.notified(), if failures == 0 => {}
-                () = tokio::time::sleep(pause.unwrap_or_default()), if failures > 0 => {}
+            if self.sweep(bucket).await {
+                failures = 0;
+                self.left.notified().await;
+            } else {
+                failures = failures.saturating_add(1);
+                tokio::time::sleep(plan.delay_after(failures).unwrap_or(RETRY_MAX)).await;
             }
         }
     }
