@@ -153,9 +153,9 @@ impl Bucket {
         put.map(drop).map_err(|e| self.because("write", key, &e))
     }
 
-    /// Removes an object; one that is gone is no error.
+    /// Removes an object; one that is gone is no error to S3.
     pub(super) async fn delete(&self, key: &Path) -> Result<(), BucketError> {
-        gone(self.s3.delete(key).await.map_err(|e| self.because("remove", key, &e)))
+        self.s3.delete(key).await.map_err(|e| self.because("remove", key, &e))
     }
 
     /// An address from which anybody can read an object for a while.
@@ -213,7 +213,10 @@ impl Bucket {
 
     /// Throws the parts away; an upload that is finished or gone is no error.
     pub(super) async fn abandon(&self, key: &Path, id: &str) -> Result<(), BucketError> {
-        gone(self.s3.abort_multipart(key, &id.to_owned()).await.map_err(|e| self.because("stop writing", key, &e)))
+        match self.s3.abort_multipart(key, &id.to_owned()).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(self.because("stop writing", key, &error)),
+        }
     }
 
     fn error(&self, doing: &str, key: &Path) -> BucketError {
@@ -228,13 +231,6 @@ impl Bucket {
     fn because(&self, doing: &str, key: &Path, error: &object_store::Error) -> BucketError {
         let (fault, words) = told(error);
         BucketError { fault, words, ..self.error(doing, key) }
-    }
-}
-
-fn gone(done: Result<(), BucketError>) -> Result<(), BucketError> {
-    match done {
-        Err(error) if error.fault == Fault::Missing => Ok(()),
-        other => other,
     }
 }
 

@@ -51,6 +51,10 @@ async fn unseal(world: &World, sector: SectorId, out: Option<&Path>, to: Option<
     command::unseal::unseal(&world.nats, args).await.map_err(|error| error.to_string())
 }
 
+async fn hang_up(listener: &TcpListener) {
+    drop(listener.accept().await.unwrap());
+}
+
 fn digest(bytes: &[u8]) -> Bytes32 {
     Bytes32(Sha256::digest(bytes).into())
 }
@@ -162,16 +166,15 @@ async fn a_bucket_that_refuses_stops_the_start_and_one_that_is_away_does_not() {
     // At first, whoever answers hangs up.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let hang_up = async || drop(listener.accept().await.unwrap());
     let coordinator = tokio::select! {
         coordinator = world.run_with(config(&world, section(&url))) => coordinator,
-        () = async { loop { hang_up().await } } => unreachable!(),
+        () = async { loop { hang_up(&listener).await } } => unreachable!(),
     };
     let miner = world.miner().await;
     let file = world.home.path().join("note.txt").display().to_string();
     host::durable::write(Path::new(&file), PAYLOAD).unwrap();
     let comes = async {
-        hang_up().await;
+        hang_up(&listener).await;
         S3::start_on(listener)
     };
     let (submitted, s3) = tokio::join!(submit(&world, miner, &file), comes);

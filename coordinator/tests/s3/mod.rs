@@ -14,6 +14,7 @@ use axum::{
     http::{HeaderMap, Method, StatusCode, Uri, header, request::Parts},
     response::{IntoResponse as _, Response},
 };
+use futures::StreamExt as _;
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 
@@ -145,7 +146,12 @@ async fn cut(answer: Response, bytes: usize) -> Response {
     let (parts, body) = answer.into_parts();
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
     let sent = body.slice(..bytes.min(body.len()));
-    let broken = futures::stream::iter([Ok(sent), Err(std::io::Error::other("cut"))]);
+    // What was sent is on its way before it breaks off.
+    let breaks_off = futures::stream::once(async {
+        tokio::task::yield_now().await;
+        Err(std::io::Error::other("cut"))
+    });
+    let broken = futures::stream::iter([Ok(sent)]).chain(breaks_off);
     let mut answer = Response::from_parts(parts, Body::from_stream(broken));
     answer.headers_mut().insert(header::CONTENT_LENGTH, body.len().into());
     answer
@@ -155,7 +161,8 @@ fn serve(shared: &Shared, parts: &Parts, body: Bytes) -> Result<Response, No> {
     sigv4::check(parts, &body, KEY_ID, SECRET)
         .map_err(|why| no(StatusCode::FORBIDDEN, "SignatureDoesNotMatch", why))?;
     let path = sigv4::decoded(parts.uri.path());
-    let (bucket, key) = path.trim_start_matches('/').split_once('/').unwrap_or((&path, ""));
+    let path = path.trim_start_matches('/');
+    let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
     if bucket != BUCKET {
         return Err(no(StatusCode::NOT_FOUND, "NoSuchBucket", "The specified bucket does not exist"));
     }
@@ -164,6 +171,7 @@ fn serve(shared: &Shared, parts: &Parts, body: Bytes) -> Result<Response, No> {
     let upload = query.get("uploadId");
     match (&parts.method, upload) {
         (&Method::POST, None) if query.contains_key("uploads") => Ok(content.begin(key)),
+        (&Method::POST, None) if query.contains_key("delete") => Ok(content.delete(&String::from_utf8_lossy(&body))),
         (&Method::PUT, Some(id)) => content.part(id, &query["partNumber"], body),
         (&Method::POST, Some(id)) => content.complete(id, &String::from_utf8_lossy(&body)),
         (&Method::DELETE, Some(id)) => {
@@ -174,10 +182,6 @@ fn serve(shared: &Shared, parts: &Parts, body: Bytes) -> Result<Response, No> {
             let tag = tag(&body);
             content.objects.insert(key.to_owned(), body);
             Ok([(header::ETAG, tag)].into_response())
-        }
-        (&Method::DELETE, None) => {
-            content.objects.remove(key);
-            Ok(StatusCode::NO_CONTENT.into_response())
         }
         (&Method::GET | &Method::HEAD, None) => content.read(&parts.method, key, &parts.headers),
         (method, _) => Err(no(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", method.as_str())),
@@ -239,6 +243,15 @@ impl Content {
         self.uploads.remove(id);
         self.objects.insert(key, whole.into());
         Ok(format!("<CompleteMultipartUploadResult><ETag>{tag}</ETag></CompleteMultipartUploadResult>").into_response())
+    }
+
+    fn delete(&mut self, body: &str) -> Response {
+        let mut deleted = String::new();
+        for key in body.split("<Key>").skip(1).map(|rest| rest.split_once("</Key>").unwrap().0) {
+            self.objects.remove(key);
+            deleted.push_str(&format!("<Deleted><Key>{key}</Key></Deleted>"));
+        }
+        format!("<DeleteResult>{deleted}</DeleteResult>").into_response()
     }
 
     fn read(&self, method: &Method, key: &str, headers: &HeaderMap) -> Result<Response, No> {

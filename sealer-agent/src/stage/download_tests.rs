@@ -14,7 +14,7 @@ use axum::{
     routing::get,
 };
 use bytes::Bytes;
-use futures::stream;
+use futures::{StreamExt as _, stream};
 use host::retry::Backoff;
 use prover::piece_commitment;
 use sha2::{Digest as _, Sha256};
@@ -64,12 +64,13 @@ async fn bucket(State((turns, ranges)): State<Seen>, headers: HeaderMap) -> Resp
         Turn::CutAgainFromTheStart(bytes) => (0, bytes),
         Turn::Whole => (start, PAYLOAD.len()),
     };
-    let sent = Ok(Bytes::from_static(&PAYLOAD[start..until]));
-    let mut chunks = vec![sent];
-    if until < PAYLOAD.len() {
-        chunks.push(Err(std::io::Error::other("cut")));
-    }
-    let body = Body::from_stream(stream::iter(chunks));
+    let sent = Bytes::from_static(&PAYLOAD[start..until]);
+    let breaks_off = stream::once(async move {
+        // What was sent is on its way before it breaks off.
+        tokio::task::yield_now().await;
+        if until < PAYLOAD.len() { Err(std::io::Error::other("cut")) } else { Ok(Bytes::new()) }
+    });
+    let body = Body::from_stream(stream::iter([Ok(sent)]).chain(breaks_off));
     let length = (header::CONTENT_LENGTH, (PAYLOAD.len() - start).to_string());
     if start == 0 {
         return ([length], body).into_response();
@@ -144,7 +145,7 @@ async fn what_does_not_pass_is_named_and_no_signature_is_told() {
     for (turns, words) in [
         (forever(Turn::Answer(StatusCode::INTERNAL_SERVER_ERROR)), "answers 500"),
         (forever(Turn::Answer(StatusCode::FORBIDDEN)), "answers 403"),
-        (forever(Turn::CutAgainFromTheStart(7)), "request or response body error"),
+        (forever(Turn::CutAgainFromTheStart(7)), "error decoding response body"),
         (forever(Turn::Other(b"too short")), "has 9 bytes, and the record says 53"),
     ] {
         let web = Web::start(&turns).await;
