@@ -144,7 +144,7 @@ impl Depot {
         let measured = gauge.finish().await?;
         measured.check(Some(sha256))?;
         upload.finish().await?;
-        host::failpoint!("coordinator.pieces.uploaded");
+        host::failpoint!("coordinator.bucket.piece-stored");
         Ok(measured)
     }
 
@@ -167,7 +167,7 @@ impl Depot {
         let reference = Reference { key: to.key.clone(), payload_bytes: measured.payload_bytes };
         let text = encode(&reference).map_err(|e| TakeError::Transfer(e.to_string()))?;
         self.bucket.put(&self.reference(&measured.payload_sha256), Bytes::from(text)).await?;
-        host::failpoint!("coordinator.pieces.referred");
+        host::failpoint!("coordinator.bucket.piece-referred");
         Ok(measured)
     }
 
@@ -225,7 +225,7 @@ impl Depot {
             return Err(TakeError::WrongDigest { found: sha256, wanted });
         }
         upload.finish().await?;
-        host::failpoint!("coordinator.unseals.uploaded");
+        host::failpoint!("coordinator.bucket.unsealed-stored");
         unseals.delivered(id, key.as_ref(), order.to.is_none())
     }
 

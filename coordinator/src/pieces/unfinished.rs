@@ -114,7 +114,7 @@ impl Unfinished {
             let Ok(key) = object_store::path::Path::parse(&note.key) else { continue };
             match bucket.abandon(&key, &note.upload).await {
                 Ok(()) => {
-                    host::failpoint!("coordinator.uploads.thrown-away");
+                    host::failpoint!("coordinator.bucket.upload-thrown-away");
                     tracing::info!(
                         "threw away what was uploaded of s3://{}/{key}, which was not finished",
                         note.bucket

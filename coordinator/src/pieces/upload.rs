@@ -83,7 +83,7 @@ impl Upload {
         sent.sort_unstable_by_key(|(at, _)| *at);
         let sent = sent.into_iter().map(|(_, part)| part).collect();
         self.bucket.complete(&self.key, &id, sent).await?;
-        host::failpoint!("coordinator.uploads.completed");
+        host::failpoint!("coordinator.bucket.upload-completed");
         begun.finished();
         Ok(())
     }
@@ -106,9 +106,9 @@ impl Upload {
 impl Parts {
     async fn begin(bucket: &Bucket, unfinished: &Arc<Unfinished>, key: &Path) -> Result<Self, UploadError> {
         let id = bucket.begin_parts(key).await?;
-        host::failpoint!("coordinator.uploads.begun");
+        host::failpoint!("coordinator.bucket.upload-begun");
         let begun = unfinished.begin(bucket.name(), key.as_ref(), &id).map_err(UploadError::Note)?;
-        host::failpoint!("coordinator.uploads.noted");
+        host::failpoint!("coordinator.bucket.upload-noted");
         Ok(Self { sending: JoinSet::new(), id, begun, handed: 0, sent: Vec::new() })
     }
 
