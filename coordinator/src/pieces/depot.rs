@@ -166,7 +166,7 @@ impl Depot {
         let measured = gauge.finish().await?;
         let reference = Reference { key: to.key.clone(), payload_bytes: measured.payload_bytes };
         let text = encode(&reference).map_err(|e| TakeError::Transfer(e.to_string()))?;
-        self.bucket.put(&self.reference(&measured.payload_sha256), Bytes::from(text)).await?;
+        self.bucket.put(&self.reference(&measured.payload_sha256), text).await?;
         host::failpoint!("coordinator.bucket.piece-referred");
         Ok(measured)
     }
