@@ -76,7 +76,7 @@ impl Part {
             let wrong = anyhow!("{from} has {length} bytes, and the record says {}", piece.payload_bytes);
             return Err(Broken::ForGood(wrong));
         }
-        while let Some(chunk) = answer.chunk().await.map_err(|error| Broken::ForNow(told(piece, error)))? {
+        while let Some(chunk) = answer.chunk().await.map_err(|error| Broken::ForNow(without_url(error, &from)))? {
             self.take(&chunk, piece, &from).await?;
         }
         if self.bytes != piece.payload_bytes {
@@ -139,7 +139,11 @@ fn check_status(status: StatusCode, from: &str) -> Result<(), Broken> {
 
 fn told(piece: &Piece, error: reqwest::Error) -> anyhow::Error {
     let at = error.url().map_or_else(|| piece.url.clone(), |url| from(&piece.url, url));
-    anyhow::Error::from(error.without_url()).context(at)
+    without_url(error, &at)
+}
+
+fn without_url(error: reqwest::Error, from: &str) -> anyhow::Error {
+    anyhow::Error::from(error.without_url()).context(from.to_owned())
 }
 
 /// The address of the record, and where it led.
