@@ -44,7 +44,7 @@ use crate::{
     leader::Leader,
     memory::MemoryFile,
     miners::Miners,
-    pieces::{Listener, Pieces, Unseals},
+    pieces::{Depot, Listener, Pieces, Unseals},
     status::Status,
 };
 
@@ -105,7 +105,8 @@ impl App {
         let pieces = Pieces::open(data).map_err(|e| CliError::new(Exit::Io, "open the folder of pieces").because(e))?;
         let unseals = Unseals::open(data, clock.now_unix_ms())
             .map_err(|e| CliError::new(Exit::Io, "open the folder of unsealed data").because(e))?;
-        let unseals = Arc::new(unseals);
+        let depot = Depot::open(&config.pieces, data).await?;
+        let (pieces, unseals) = (pieces.in_bucket(depot.clone()), Arc::new(unseals.in_bucket(depot)));
         let aside = Aside::open(data)
             .map_err(|e| CliError::new(Exit::Io, "open the folder of what cannot be read").because(e))?;
         let advertise = config.http.advertise.as_deref();
@@ -147,6 +148,13 @@ impl App {
             let _lock = lock;
             http.await
         });
+        if let Some(depot) = unseals.depot().cloned() {
+            let (unseals, clock, token) = (Arc::clone(&unseals), Arc::clone(&clock), tasks.token());
+            tasks.spawn("bucket", async move {
+                depot.run(&unseals, &*clock, &token).await;
+                Ok(())
+            });
+        }
         tasks.spawn("head", head::run(nats.clone(), heads, tasks.token()));
         tasks.spawn("follower", {
             let block_delay = Duration::from_millis(policy.block_delay_ms);

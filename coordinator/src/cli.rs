@@ -151,7 +151,7 @@ pub(crate) struct Submit {
     /// So many empty sectors.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..), required_unless_present = "pieces", conflicts_with = "pieces")]
     pub(crate) count: Option<u64>,
-    /// Files and http(s) URLs, each a piece.
+    /// Files, http(s) URLs, and objects of the coordinator's bucket (s3://BUCKET/KEY), each a piece.
     #[arg(value_name = "FILE or URL")]
     pub(crate) pieces: Vec<String>,
     #[command(flatten)]
@@ -234,8 +234,11 @@ pub(crate) struct Unseal {
     #[arg(long)]
     pub(crate) piece: Option<usize>,
     /// The file to write; it must not exist.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) out: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "to")]
+    pub(crate) out: Option<PathBuf>,
+    /// The object to write, in the coordinator's bucket; it must not exist.
+    #[arg(long, value_name = "s3://BUCKET/KEY", conflicts_with = "out")]
+    pub(crate) to: Option<String>,
     /// Give up after this time.
     #[arg(long, default_value = "6h", value_parser = humantime::parse_duration)]
     pub(crate) limit: Duration,

@@ -14,6 +14,8 @@ use host::{
 use serde::{Deserialize, Serialize};
 use streams::id::{Epoch, MinerId};
 
+use crate::pieces::PiecesSection;
+
 /// Its file in the home folder.
 pub(crate) const FILE: &str = "coordinator.toml";
 /// The prefix of its environment variables.
@@ -30,6 +32,7 @@ pub(crate) struct Config {
     pub(crate) sender: SenderSection,
     pub(crate) miners: Vec<MinerSection>,
     pub(crate) http: HttpSection,
+    pub(crate) pieces: PiecesSection,
     pub(crate) queue: QueueSection,
     pub(crate) lease: LeaseSection,
     pub(crate) batch: BatchSection,
@@ -51,6 +54,7 @@ impl Default for Config {
             sender: SenderSection::default(),
             miners: Vec::new(),
             http: HttpSection::default(),
+            pieces: PiecesSection::default(),
             queue: QueueSection::default(),
             lease: LeaseSection::default(),
             batch: BatchSection::default(),
@@ -287,6 +291,7 @@ fn check(config: &Config) -> Result<(), CliError> {
             wrong(format!("reconcile_interval = {:?} is too short", config.reconcile_interval)).hint("use at least 1s")
         );
     }
+    config.pieces.check()?;
     let mut ids: Vec<MinerId> = config.miners.iter().map(|m| m.id).collect();
     ids.sort_unstable();
     if let Some((twice, _)) = ids.iter().zip(ids.iter().skip(1)).find(|(a, b)| a == b) {
@@ -335,6 +340,8 @@ mod tests {
         assert!(all.sender.key_file.take().is_some() && all.chain.token_file.take().is_some());
         assert_eq!(all.miners.drain(..).count(), 1);
         all.http.advertise = None;
+        assert!(all.pieces.store.is_some() && all.pieces.secret_access_key.is_some());
+        all.pieces = PiecesSection::default();
         assert!(all.backup.dir.take().is_some());
         all.confidence = None;
         all.sector.life_epochs = None;
@@ -353,6 +360,8 @@ mod tests {
             ("[queue]\nreplicas = 0", "queue.replicas"),
             ("[sector]\nattempts_max = 0", "attempts_max"),
             ("[backup]\nkeep = 0", "backup.keep"),
+            ("[pieces]\nstore = \"/mnt/pieces\"", "pieces.store"),
+            ("[pieces]\nbucket = \"pieces\"", "bucket"),
             ("[sector]\nhost_lost_after = \"10s\"", "host_lost_after"),
             ("[lease]\nttl = \"1500ms\"", "lease.ttl"),
             ("[gas]\nover_estimation_percent = 90", "over_estimation_percent"),

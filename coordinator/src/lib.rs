@@ -35,6 +35,9 @@ mod rebuild;
 mod reconciler;
 mod registry;
 mod results;
+#[cfg(test)]
+#[path = "../tests/s3/mod.rs"]
+mod s3;
 mod sector;
 #[cfg(feature = "simulated")]
 pub mod simulated;

@@ -14,7 +14,7 @@ use streams::{
 };
 
 use crate::{
-    pieces::Unseals,
+    pieces::{BucketError, NoS3Url, Order, S3Url, Unseals},
     registry::{Registry, RegistryError},
 };
 
@@ -31,6 +31,16 @@ pub(crate) enum UnsealError {
     Registry(#[from] RegistryError),
     #[error("note the order")]
     File(#[from] std::io::Error),
+    #[error("{0}")]
+    BadObject(#[from] NoS3Url),
+    #[error("{0}: this coordinator has no bucket (pieces.store)")]
+    NoBucket(S3Url),
+    #[error("{to}: this coordinator has credentials for bucket {known} alone")]
+    OtherBucket { to: S3Url, known: String },
+    #[error("{0} exists already: name another key")]
+    Exists(S3Url),
+    #[error("look where to write")]
+    Bucket(#[from] BucketError),
     #[error("publish the task")]
     Queue(#[from] QueueError),
 }
@@ -50,7 +60,10 @@ impl Unsealing {
         let record = self.registry.get(request.sector).await?;
         let place = replica_place(&record)?;
         let (offset_unpadded, length_unpadded, bytes) = range(&record, request.piece)?;
-        let id = self.unseals.order(record.id, bytes)?;
+        let to = self.object(request.to.as_deref()).await?;
+        let piece = request.piece.and_then(|index| usize::try_from(index).ok()).and_then(|i| record.pieces.get(i));
+        let sha256 = piece.map(|piece| piece.payload_sha256);
+        let id = self.unseals.order(&Order { sector: record.id, bytes, sha256, to })?;
         host::failpoint!("coordinator.unsealing.ordered");
         let url = format!("{}/unsealed/{id}", self.base);
         let subject = TaskSubject { whither: Whither::At(place), sector: record.id, stage: Stage::Unseal };
@@ -70,6 +83,22 @@ impl Unsealing {
                 Err(error.into())
             }
         }
+    }
+}
+
+impl Unsealing {
+    /// The key that a person named, if it is free.
+    async fn object(&self, to: Option<&str>) -> Result<Option<String>, UnsealError> {
+        let Some(to) = to else { return Ok(None) };
+        let to: S3Url = to.parse()?;
+        let Some(depot) = self.unseals.depot() else { return Err(UnsealError::NoBucket(to)) };
+        if to.bucket != depot.bucket() {
+            return Err(UnsealError::OtherBucket { to, known: depot.bucket().to_owned() });
+        }
+        if depot.has(&to.key).await? {
+            return Err(UnsealError::Exists(to));
+        }
+        Ok(Some(to.key))
     }
 }
 

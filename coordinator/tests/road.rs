@@ -2,8 +2,12 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+#[path = "road/bucket.rs"]
+mod bucket;
 #[path = "road/cluster.rs"]
 mod cluster;
+#[expect(dead_code, reason = "faults are for the tests within the crate")]
+mod s3;
 
 use std::time::Duration;
 

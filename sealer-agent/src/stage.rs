@@ -2,6 +2,7 @@
 
 pub(crate) mod c2;
 pub(crate) mod deliver;
+mod download;
 pub(crate) mod finalize;
 pub(crate) mod on_sector;
 pub(crate) mod persist;

@@ -153,6 +153,9 @@ request! {
         sector: SectorId,
         /// Index of the piece.
         piece: Option<u64>,
+        /// The object to make of it, `s3://bucket/key`; the coordinator keeps it for a day when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<String>,
     } "unseal" -> UnsealStarted
 }
 

@@ -6,23 +6,28 @@ use host::{
     exit::{CliError, Exit},
     output::{Column, Format, Listing},
 };
+use sha2::{Digest as _, Sha256 as Hasher};
 use streams::{
     control::{Info, InfoRequest, SubmitRequest, Submitted},
     nats::Nats,
-    proof::SealProof,
+    proof::{Bytes32, SealProof, Sha256},
     sector::Piece,
 };
+use tokio::io::AsyncReadExt as _;
 use tokio_util::io::ReaderStream;
 
 use super::ask::{ANSWERED_WITHIN, ask};
 use crate::{
     cli::Submit,
     packing::check_fits,
-    pieces::{Read, Refusal, Stored},
+    pieces::{Read, Refusal, S3Url, SCHEME, Stored},
 };
 
 /// How many sectors are created in a second, at the very least: sets how long the answer may take.
 const SECTORS_A_SECOND_MIN: u64 = 20;
+
+/// How much of a file is read at once.
+const CHUNK_BYTES: usize = 256 << 10;
 
 /// Something to seal.
 enum Source {
@@ -64,6 +69,10 @@ fn proof_of(info: &Info, args: &Submit) -> Result<SealProof, CliError> {
 }
 
 fn source(name: &str, proof: SealProof) -> Result<Source, CliError> {
+    if name.starts_with(SCHEME) {
+        let url: S3Url = name.parse().map_err(|why| CliError::new(Exit::Usage, format!("{name}: {why}")))?;
+        return Ok(Source::Url(url.to_string()));
+    }
     if name.starts_with("http://") || name.starts_with("https://") {
         return Ok(Source::Url(name.to_owned()));
     }
@@ -105,11 +114,12 @@ async fn upload(
     proof: SealProof,
 ) -> Result<Stored, CliError> {
     let shown = path.display().to_string();
-    let file = tokio::fs::File::open(path)
-        .await
-        .map_err(|e| CliError::new(Exit::NotFound, format!("cannot read {shown}")).because(e))?;
-    let body = reqwest::Body::wrap_stream(ReaderStream::with_capacity(file, 256 << 10));
-    let url = format!("{}/pieces?limit={}", info.http, proof.unpadded_size());
+    let unreadable = |e| CliError::new(Exit::NotFound, format!("cannot read {shown}")).because(e);
+    // Where pieces are kept in a bucket, it is the name, which has to be known before the first byte is sent.
+    let sha256 = digest(path).await.map_err(unreadable)?;
+    let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
+    let body = reqwest::Body::wrap_stream(ReaderStream::with_capacity(file, CHUNK_BYTES));
+    let url = format!("{}/pieces?limit={}&sha256={sha256}", info.http, proof.unpadded_size());
     // The length goes ahead, so that the other side can say no before it has read it all.
     let request = web.put(url).header(reqwest::header::CONTENT_LENGTH, bytes).body(body);
     let stored = answer(request, &format!("upload {shown}")).await?;
@@ -117,6 +127,17 @@ async fn upload(
         return Err(CliError::new(Exit::Io, format!("{shown} changed while it was uploaded")));
     }
     Ok(stored)
+}
+
+async fn digest(path: &Path) -> std::io::Result<Sha256> {
+    let mut file = tokio::fs::File::open(path).await?;
+    let (mut hasher, mut chunk) = (Hasher::new(), vec![0; CHUNK_BYTES]);
+    loop {
+        let read = file.read(&mut chunk).await?;
+        let Some(part) = chunk.get(..read).filter(|part| !part.is_empty()) else { break };
+        hasher.update(part);
+    }
+    Ok(Bytes32(hasher.finalize().into()))
 }
 
 async fn read(web: &reqwest::Client, info: &Info, url: &str, proof: SealProof) -> Result<Stored, CliError> {

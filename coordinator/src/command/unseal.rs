@@ -7,6 +7,7 @@ use std::{
 
 use futures::StreamExt as _;
 use host::exit::{CliError, Exit};
+use reqwest::redirect::Policy;
 use sha2::{Digest as _, Sha256 as Hasher};
 use streams::{
     control::{UnsealRequest, UnsealStarted},
@@ -25,30 +26,45 @@ const LOOK_FIRST: Duration = Duration::from_millis(100);
 const LOOK_MAX: Duration = Duration::from_secs(5);
 
 pub(crate) async fn unseal(nats: &Nats, args: Unseal) -> Result<(), CliError> {
-    let shown = args.out.display().to_string();
-    if args.out.exists() {
-        return Err(
-            CliError::new(Exit::Refused, format!("{shown} exists already")).hint("name another file with --out")
-        );
+    if let Some(out) = args.out.as_ref().filter(|out| out.exists()) {
+        let message = format!("{} exists already", out.display());
+        return Err(CliError::new(Exit::Refused, message).hint("name another file with --out"));
     }
     let wanted = digest(nats, &args).await?;
     let piece = args.piece.and_then(|piece| u64::try_from(piece).ok());
-    let started = ask(nats, &UnsealRequest { sector: args.sector, piece }, ANSWERED_WITHIN).await?;
+    let request = UnsealRequest { sector: args.sector, piece, to: args.to.clone() };
+    let started = ask(nats, &request, ANSWERED_WITHIN).await?;
     eprintln!("unsealing {} bytes of sector {}", started.bytes, args.sector);
-    let response = until_whole(&started, args.limit).await?;
-    let partial = args.out.with_extension("partial");
-    let written = receive(response, &partial, &started, wanted).await;
-    if let Err(error) = written {
+    match (&args.out, &args.to) {
+        (Some(out), _) => into_file(&started, args.limit, out, wanted).await?,
+        (None, Some(to)) => {
+            until_whole(&started, args.limit, Policy::none()).await?;
+            println!("{to}");
+        }
+        (None, None) => {}
+    }
+    if wanted.is_some() {
+        eprintln!("its SHA-256 is that of the submitted piece");
+    }
+    Ok(())
+}
+
+async fn into_file(
+    started: &UnsealStarted,
+    limit: Duration,
+    out: &Path,
+    wanted: Option<Sha256>,
+) -> Result<(), CliError> {
+    let shown = out.display().to_string();
+    let response = until_whole(started, limit, Policy::default()).await?;
+    let partial = out.with_extension("partial");
+    if let Err(error) = receive(response, &partial, started, wanted).await {
         // What is incomplete, or wrong, must not be taken for the data.
         let _gone = std::fs::remove_file(&partial);
         return Err(error);
     }
-    host::durable::rename(&partial, &args.out)
-        .map_err(|e| CliError::new(Exit::Io, format!("write {shown}")).because(e))?;
+    host::durable::rename(&partial, out).map_err(|e| CliError::new(Exit::Io, format!("write {shown}")).because(e))?;
     println!("{shown}");
-    if wanted.is_some() {
-        eprintln!("its SHA-256 is that of the submitted piece");
-    }
     Ok(())
 }
 
@@ -68,16 +84,18 @@ async fn digest(nats: &Nats, args: &Unseal) -> Result<Option<Sha256>, CliError> 
     }
 }
 
-async fn until_whole(started: &UnsealStarted, limit: Duration) -> Result<reqwest::Response, CliError> {
-    let web = reqwest::Client::new();
+/// Waits until the bytes are there. They may be in a bucket, of which the answer then says the address: whether it is
+/// followed is up to `policy`.
+async fn until_whole(started: &UnsealStarted, limit: Duration, policy: Policy) -> Result<reqwest::Response, CliError> {
+    let web = reqwest::Client::builder().redirect(policy).build();
+    let web = web.map_err(|e| CliError::new(Exit::Failure, "set up HTTP").because(e))?;
     let began = Instant::now();
     let mut pause = LOOK_FIRST;
     loop {
-        let failed = |e| CliError::new(Exit::Unavailable, format!("fetch {}", started.url)).because(e);
-        let response = web.get(&started.url).send().await.map_err(failed)?;
+        let response = web.get(&started.url).send().await.map_err(|e| broken(started, e))?;
         match response.status() {
-            status if status.is_success() => return Ok(response),
-            reqwest::StatusCode::NOT_FOUND => {}
+            status if status.is_success() || status.is_redirection() => return Ok(response),
+            reqwest::StatusCode::NOT_FOUND | reqwest::StatusCode::SERVICE_UNAVAILABLE => {}
             status => {
                 let words =
                     response.json::<Refusal>().await.map_or_else(|_| status.to_string(), |refusal| refusal.error);
@@ -96,6 +114,11 @@ async fn until_whole(started: &UnsealStarted, limit: Duration) -> Result<reqwest
     }
 }
 
+/// The address that was redirected to lets anybody in for a while: it is not told.
+fn broken(started: &UnsealStarted, error: reqwest::Error) -> CliError {
+    CliError::new(Exit::Unavailable, format!("fetch {}", started.url)).because(error.without_url())
+}
+
 async fn receive(
     response: reqwest::Response,
     to: &Path,
@@ -109,7 +132,7 @@ async fn receive(
     let mut length: u64 = 0;
     let mut chunks = response.bytes_stream();
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|e| CliError::new(Exit::Unavailable, format!("fetch {}", started.url)).because(e))?;
+        let chunk = chunk.map_err(|e| broken(started, e))?;
         length = length.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
         hasher.update(&chunk);
         file.write_all(&chunk).await.map_err(io)?;

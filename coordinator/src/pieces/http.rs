@@ -1,12 +1,12 @@
 //! The HTTP listener.
 //!
 //! ```text
-//! PUT  /pieces?limit=N     upload a payload           → Stored
-//! POST /pieces/read        read a URL once            → Stored, with that URL
-//! GET  /pieces/<sha256>    fetch a payload
-//! PUT  /unsealed/<id>      deliver unsealed data
-//! GET  /unsealed/<id>      fetch it: 404 until it is whole, 502 when it will not come
-//! GET  /metrics            what this coordinator knows of itself, for Prometheus
+//! PUT  /pieces?limit=N&sha256=D  upload a payload     → Stored
+//! POST /pieces/read              read a URL once      → Stored; an http URL stays where it is fetched from
+//! GET  /pieces/<sha256>          fetch a payload, or be sent to where it can be
+//! PUT  /unsealed/<id>            deliver unsealed data
+//! GET  /unsealed/<id>            fetch it, or be sent: 404 until it is whole, 502 when it will not come
+//! GET  /metrics                  what this coordinator knows of itself, for Prometheus
 //! ```
 
 use std::{
@@ -34,8 +34,11 @@ use tokio_util::{io::ReaderStream, sync::CancellationToken};
 use crate::status::Status;
 
 use super::{
+    address::{S3Url, SCHEME},
+    bucket::{BucketError, Fault},
     store::{Measured, Pieces, TakeError, publish, receive},
     unseals::{Delivery, Unseals},
+    upload::UploadError,
 };
 
 /// How long a URL may be silent while it is read.
@@ -81,6 +84,12 @@ struct Shared {
     web: reqwest::Client,
 }
 
+impl Shared {
+    fn piece_url(&self, piece: &Measured) -> String {
+        format!("{}/pieces/{}", self.base, piece.payload_sha256)
+    }
+}
+
 /// The listener, bound and not yet serving.
 pub(crate) struct Listener {
     listener: TcpListener,
@@ -124,7 +133,8 @@ impl Listener {
     /// Serves until told to stop.
     pub(crate) async fn serve(self, cancel: CancellationToken, status: Arc<Status>) -> anyhow::Result<()> {
         let web = reqwest::Client::builder().read_timeout(READ_SILENCE).build()?;
-        let shared = Arc::new(Shared { pieces: self.pieces, unseals: self.unseals, base: self.base, web });
+        let Self { listener, base, pieces, unseals } = self;
+        let shared = Arc::new(Shared { pieces, unseals, base, web });
         let routes = Router::new()
             .route("/pieces", put(upload))
             .route("/pieces/read", post(read_url))
@@ -132,7 +142,7 @@ impl Listener {
             .route("/unsealed/{id}", put(deliver).get(fetch_unsealed))
             .with_state(shared)
             .route("/metrics", get(metrics).with_state(status));
-        axum::serve(self.listener, routes).with_graceful_shutdown(cancel.cancelled_owned()).await?;
+        axum::serve(listener, routes).with_graceful_shutdown(cancel.cancelled_owned()).await?;
         Ok(())
     }
 }
@@ -148,8 +158,13 @@ fn refuse(status: StatusCode, error: impl std::fmt::Display) -> Response {
 fn not_taken(error: &TakeError) -> Response {
     let status = match error {
         TakeError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-        TakeError::Empty | TakeError::WrongLength { .. } | TakeError::Transfer(_) => StatusCode::BAD_REQUEST,
-        TakeError::Commitment(_) | TakeError::File { .. } => {
+        TakeError::Empty
+        | TakeError::WrongLength { .. }
+        | TakeError::WrongDigest { .. }
+        | TakeError::Unannounced
+        | TakeError::Transfer(_) => StatusCode::BAD_REQUEST,
+        TakeError::Bucket(error) | TakeError::Upload(UploadError::Bucket(error)) => return not_in_bucket(error),
+        TakeError::Commitment(_) | TakeError::File { .. } | TakeError::Upload(_) => {
             tracing::error!("take a payload: {}", host::exit::chain(error));
             StatusCode::INTERNAL_SERVER_ERROR
         }
@@ -157,9 +172,33 @@ fn not_taken(error: &TakeError) -> Response {
     refuse(status, host::exit::chain(error))
 }
 
+fn not_in_bucket(error: &BucketError) -> Response {
+    let status = match error.fault {
+        Fault::Missing => StatusCode::NOT_FOUND,
+        Fault::Refused => StatusCode::BAD_GATEWAY,
+        Fault::Away => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    if error.fault != Fault::Missing {
+        tracing::warn!(hint = error.hint(), "{error}");
+    }
+    refuse(status, error)
+}
+
+/// To be asked for anew each time: the address holds for minutes.
+fn send_to(address: String) -> Response {
+    (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, address), (header::CACHE_CONTROL, "no-store".to_owned())])
+        .into_response()
+}
+
 /// No piece is larger than the largest sector, whatever the request says.
 fn limit_of(asked: Option<u64>) -> u64 {
     asked.unwrap_or(u64::MAX).min(SealProof::Drg64GiBV1_1.unpadded_size())
+}
+
+/// What stands behind the question mark.
+fn asked<T: std::str::FromStr>(query: Option<&str>, name: &str) -> Option<T> {
+    let said = query?.split('&').filter_map(|pair| pair.split_once('='));
+    said.filter(|(key, _)| *key == name).find_map(|(_, value)| value.parse().ok())
 }
 
 async fn upload(
@@ -168,25 +207,31 @@ async fn upload(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let asked = query.as_deref().and_then(|query| query.strip_prefix("limit=")).and_then(|limit| limit.parse().ok());
-    let limit_bytes = limit_of(asked);
+    let limit_bytes = limit_of(asked(query.as_deref(), "limit"));
+    let sha256 = asked::<Sha256>(query.as_deref(), "sha256");
     let announced =
         headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
     if announced.is_some_and(|bytes| bytes > limit_bytes) {
         return not_taken(&TakeError::TooLarge { limit_bytes });
     }
-    match shared.pieces.store(body.into_data_stream(), limit_bytes).await {
-        Ok(measured) => {
-            let url = format!("{}/pieces/{}", shared.base, measured.payload_sha256);
-            Json(Stored::new(url, measured)).into_response()
-        }
+    let payload = body.into_data_stream();
+    let taken = match (shared.pieces.depot(), announced.zip(sha256)) {
+        (None, _) => shared.pieces.store(payload, limit_bytes, sha256).await,
+        (Some(depot), Some((bytes, sha256))) => depot.store(payload, bytes, sha256).await,
+        (Some(_), None) => Err(TakeError::Unannounced),
+    };
+    match taken {
+        Ok(measured) => Json(Stored::new(shared.piece_url(&measured), measured)).into_response(),
         Err(error) => not_taken(&error),
     }
 }
 
 async fn read_url(State(shared): State<Arc<Shared>>, Json(request): Json<Read>) -> Response {
+    if request.url.starts_with(SCHEME) {
+        return read_object(&shared, &request).await;
+    }
     if !(request.url.starts_with("http://") || request.url.starts_with("https://")) {
-        return refuse(StatusCode::BAD_REQUEST, "only http and https URLs can be read");
+        return refuse(StatusCode::BAD_REQUEST, "only http, https and s3 URLs can be read");
     }
     let answer = match shared.web.get(&request.url).send().await.and_then(reqwest::Response::error_for_status) {
         Ok(answer) => answer,
@@ -198,20 +243,54 @@ async fn read_url(State(shared): State<Arc<Shared>>, Json(request): Json<Read>) 
     }
 }
 
+/// An object stays where it is too, but is fetched by way of this coordinator, which has the credentials.
+async fn read_object(shared: &Shared, request: &Read) -> Response {
+    let url = match request.url.parse::<S3Url>() {
+        Ok(url) => url,
+        Err(why) => return refuse(StatusCode::BAD_REQUEST, why),
+    };
+    let Some(depot) = shared.pieces.depot() else {
+        return refuse(StatusCode::BAD_REQUEST, "this coordinator has no bucket: set pieces.store");
+    };
+    if url.bucket != depot.bucket() {
+        let words = format!("this coordinator has credentials for bucket {}, not for {}", depot.bucket(), url.bucket);
+        return refuse(StatusCode::BAD_REQUEST, words);
+    }
+    match depot.refer(&url, limit_of(Some(request.limit))).await {
+        Ok(measured) => Json(Stored::new(shared.piece_url(&measured), measured)).into_response(),
+        Err(error) => not_taken(&error),
+    }
+}
+
 async fn fetch_piece(State(shared): State<Arc<Shared>>, UrlPath(digest): UrlPath<String>) -> Response {
-    match digest.parse::<Sha256>() {
-        Ok(digest) => send_file(&shared.pieces.path(&digest)).await,
-        Err(_) => refuse(StatusCode::NOT_FOUND, "a piece is named by the SHA-256 of its payload"),
+    let Ok(digest) = digest.parse::<Sha256>() else {
+        return refuse(StatusCode::NOT_FOUND, "a piece is named by the SHA-256 of its payload");
+    };
+    let file = shared.pieces.path(&digest);
+    // What was uploaded before there was a bucket stays a file.
+    let (false, Some(depot)) = (file.exists(), shared.pieces.depot()) else { return send_file(&file).await };
+    match depot.locate(&digest).await {
+        Ok(Some(address)) => send_to(address),
+        Ok(None) => {
+            let words = format!("neither the data folder nor bucket {} has this piece", depot.bucket());
+            refuse(StatusCode::NOT_FOUND, words)
+        }
+        Err(error) => not_in_bucket(&error),
     }
 }
 
 async fn deliver(State(shared): State<Arc<Shared>>, UrlPath(id): UrlPath<String>, body: Body) -> Response {
-    let wanted = match shared.unseals.look(&id) {
-        Delivery::Awaited { bytes } => bytes,
-        Delivery::There(_) => return StatusCode::OK.into_response(),
+    let order = match shared.unseals.look(&id) {
+        Delivery::Awaited(order) => order,
+        Delivery::There(_) | Delivery::InBucket(_) => return StatusCode::OK.into_response(),
         Delivery::Unknown | Delivery::Failed(_) => return refuse(StatusCode::NOT_FOUND, "nobody waits for this"),
     };
-    match take_delivery(&shared, body, wanted, shared.unseals.path(&id)).await {
+    let taken = match shared.unseals.depot() {
+        Some(depot) => depot.deliver(&id, &order, body.into_data_stream(), &shared.unseals).await,
+        None if order.to.is_some() => return refuse(StatusCode::CONFLICT, "it is for a bucket, and there is none now"),
+        None => take_delivery(&shared, body, order.bytes, shared.unseals.path(&id)).await,
+    };
+    match taken {
         Ok(()) => StatusCode::CREATED.into_response(),
         Err(error) => not_taken(&error),
     }
@@ -229,7 +308,11 @@ async fn take_delivery(shared: &Shared, body: Body, wanted: u64, to: PathBuf) ->
 async fn fetch_unsealed(State(shared): State<Arc<Shared>>, UrlPath(id): UrlPath<String>) -> Response {
     match shared.unseals.look(&id) {
         Delivery::There(path) => send_file(&path).await,
-        Delivery::Awaited { .. } => refuse(StatusCode::NOT_FOUND, "it is not whole yet"),
+        Delivery::InBucket(key) => match shared.unseals.depot() {
+            Some(depot) => depot.unsealed(&key).await.map_or_else(|error| not_in_bucket(&error), send_to),
+            None => refuse(StatusCode::GONE, "it is in a bucket, and there is none now"),
+        },
+        Delivery::Awaited(_) => refuse(StatusCode::NOT_FOUND, "it is not whole yet"),
         Delivery::Failed(words) => refuse(StatusCode::BAD_GATEWAY, words),
         Delivery::Unknown => refuse(StatusCode::GONE, "nobody ordered this, or it is too long ago"),
     }

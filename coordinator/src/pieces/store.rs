@@ -4,6 +4,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     pin::pin,
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -11,6 +12,8 @@ use futures::{Stream, StreamExt as _};
 use sha2::{Digest as _, Sha256 as Hasher};
 use streams::proof::{Bytes32, Commitment, Sha256};
 use tokio::io::AsyncWriteExt as _;
+
+use super::{bucket::BucketError, depot::Depot, upload::UploadError};
 
 /// A payload that was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -21,8 +24,16 @@ pub(crate) enum TakeError {
     Empty,
     #[error("it has {found} bytes, {wanted} were announced")]
     WrongLength { found: u64, wanted: u64 },
+    #[error("it has SHA-256 {found}, {wanted} was announced")]
+    WrongDigest { found: Sha256, wanted: Sha256 },
+    #[error("its length and SHA-256 have to be announced: this coordinator keeps pieces in a bucket")]
+    Unannounced,
     #[error("the transfer broke: {0}")]
     Transfer(String),
+    #[error("the bucket")]
+    Bucket(#[from] BucketError),
+    #[error("store it in the bucket")]
+    Upload(#[from] UploadError),
     #[error("compute its commitment")]
     Commitment(#[from] prover::CommitmentError),
     #[error("{what} {}", path.display())]
@@ -43,11 +54,22 @@ pub(crate) struct Measured {
     pub(crate) commitment: Commitment,
 }
 
-/// The folders of pieces.
+impl Measured {
+    /// Whether it is what was announced, if anything was.
+    pub(super) fn check(&self, announced: Option<Sha256>) -> Result<(), TakeError> {
+        match announced.filter(|announced| *announced != self.payload_sha256) {
+            Some(wanted) => Err(TakeError::WrongDigest { found: self.payload_sha256, wanted }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The folders of pieces, and the bucket where new ones go instead.
 #[derive(Debug, Clone)]
 pub(crate) struct Pieces {
     pieces: PathBuf,
     scratch: PathBuf,
+    depot: Option<Arc<Depot>>,
 }
 
 /// A temporary file that is gone when dropped.
@@ -70,17 +92,28 @@ impl Pieces {
         for dir in [&pieces, &scratch] {
             host::durable::create_dir_all(dir).map_err(file("create", dir))?;
         }
-        Ok(Self { pieces, scratch })
+        Ok(Self { pieces, scratch, depot: None })
     }
 
-    /// Stores a payload under its digest.
+    /// From now on new ones go into this bucket, if there is one.
+    pub(crate) fn in_bucket(self, depot: Option<Arc<Depot>>) -> Self {
+        Self { depot, ..self }
+    }
+
+    pub(super) fn depot(&self) -> Option<&Arc<Depot>> {
+        self.depot.as_ref()
+    }
+
+    /// Stores a payload under its digest, which has to be the announced one.
     pub(crate) async fn store<E: std::fmt::Display>(
         &self,
         payload: impl Stream<Item = Result<Bytes, E>>,
         limit_bytes: u64,
+        announced: Option<Sha256>,
     ) -> Result<Measured, TakeError> {
         let scratch = self.scratch_file();
         let measured = self.measure_into(&scratch.0, payload, limit_bytes).await?;
+        measured.check(announced)?;
         host::failpoint!("coordinator.pieces.received");
         publish(scratch.0.clone(), self.path(&measured.payload_sha256)).await?;
         Ok(measured)

@@ -4,6 +4,7 @@
 //! chain with its own ticket and seed.
 
 mod agent;
+mod bucket;
 mod forks;
 mod lost;
 mod node;

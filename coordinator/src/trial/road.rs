@@ -56,7 +56,7 @@ async fn an_empty_sector_and_one_with_a_file_are_proven_and_read_back() {
     assert!(record.errors.is_empty());
 
     let out = world.home.path().join("out.txt");
-    let args = cli::Unseal { sector: with_file, piece: Some(0), out: out.clone(), limit: LIMIT };
+    let args = cli::Unseal { sector: with_file, piece: Some(0), out: Some(out.clone()), to: None, limit: LIMIT };
     command::unseal::unseal(&world.nats, args).await.unwrap();
     assert_eq!(std::fs::read(&out).unwrap(), PAYLOAD);
     coordinator.stop().await;
@@ -132,7 +132,7 @@ async fn refusals_are_words_with_a_hint_and_leave_nothing() {
         world.nats.ask(&SubmitRequest { miner: MinerId(5), count: 1, pieces: Vec::new() }, LIMIT).await.unwrap_err();
     assert!(refused.to_string().contains("f05") && refused.hint().is_some(), "{refused}");
     let sector = SectorId { miner, number: streams::id::SectorNumber(77) };
-    let refused = world.nats.ask(&UnsealRequest { sector, piece: None }, LIMIT).await.unwrap_err();
+    let refused = world.nats.ask(&UnsealRequest { sector, piece: None, to: None }, LIMIT).await.unwrap_err();
     assert!(refused.to_string().contains(&sector.to_string()), "{refused}");
     let pieces = world.home.path().join("coordinator/pieces");
     assert_eq!(std::fs::read_dir(pieces).unwrap().count(), 0);

@@ -95,6 +95,14 @@ impl Cluster {
         serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("coordinator {args:?}: {e}"))
     }
 
+    /// Runs a command that must work, and returns its stdout.
+    pub(crate) fn says(&self, args: &[&str]) -> String {
+        let output = self.coordinator(args);
+        let talk = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "coordinator {args:?} ended with {}: {talk}", output.status);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     /// Runs a command that must be refused, and returns what it says.
     pub(crate) fn refusal(&self, args: &[&str]) -> String {
         let output = self.coordinator(args);

@@ -1,24 +1,22 @@
 //! Fetching a sector's pieces from where its record says they are.
 
-use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Context as _, bail};
-use host::durable;
-use sha2::{Digest as _, Sha256};
-use streams::{
-    message::FailureClass,
-    proof::Bytes32,
-    sector::{Piece, SectorRecord},
-};
-use tokio::io::AsyncWriteExt as _;
+use host::{durable, retry::Backoff};
+use streams::{message::FailureClass, sector::SectorRecord};
 
-use super::Tools;
+use super::{Tools, download};
 use crate::{
     blocking::blocking,
     child::AtWork,
     halt::Halt,
     store::{StoreError, paths::SectorPaths},
 };
+
+/// A source that stumbles is asked again where it stopped, so that an attempt is not lost over a connection.
+const PAUSE_FIRST: Duration = Duration::from_millis(500);
+const PAUSE_MAX: Duration = Duration::from_secs(20);
+const TRIES_MAX: u32 = 6;
 
 /// Fetches every piece into the sector's folder, each under its name only when it is whole and has its digest.
 pub(crate) async fn fetch(
@@ -32,11 +30,12 @@ pub(crate) async fn fetch(
     }
     let dir = files.pieces();
     durable::create_dir_all(&dir).map_err(StoreError::io("create", &dir))?;
+    let retries = Backoff::new(PAUSE_FIRST, PAUSE_MAX).tries(TRIES_MAX);
     for (index, piece) in record.pieces.iter().enumerate() {
         at.posted.phase(&format!("fetch piece {} of {}", index + 1, record.pieces.len()));
         let path = files.piece(index);
         tokio::select! {
-            fetched = fetch_one(&tools.downloads, piece, &path) => fetched.map_err(|error| {
+            fetched = download::fetch(&tools.downloads, piece, &path, &retries) => fetched.map_err(|error| {
                 let error = error.context(format!("fetch piece \"{}\"", piece.name));
                 Halt::failed(FailureClass::RetryHere, "piece-not-fetched", format!("{error:#}"))
             })?,
@@ -50,36 +49,4 @@ pub(crate) async fn fetch(
 pub(crate) async fn remove(files: &SectorPaths) -> Result<(), Halt> {
     let dir = files.pieces();
     blocking(move || durable::remove_dir_all(&dir).map_err(StoreError::io("remove", &dir))).await
-}
-
-async fn fetch_one(http: &reqwest::Client, piece: &Piece, path: &Path) -> anyhow::Result<()> {
-    let part = part_of(path);
-    let mut answer = http.get(&piece.url).send().await?.error_for_status()?;
-    if let Some(length) = answer.content_length().filter(|length| *length != piece.payload_bytes) {
-        bail!("{} has {length} bytes, and the record says {}", piece.url, piece.payload_bytes);
-    }
-    let mut file = tokio::fs::File::create(&part).await.with_context(|| format!("create {}", part.display()))?;
-    let (mut digest, mut bytes) = (Sha256::new(), 0u64);
-    while let Some(chunk) = answer.chunk().await? {
-        bytes = bytes.saturating_add(u64::try_from(chunk.len())?);
-        if bytes > piece.payload_bytes {
-            bail!("{} has more than the {} bytes its record says", piece.url, piece.payload_bytes);
-        }
-        digest.update(&chunk);
-        file.write_all(&chunk).await.with_context(|| format!("write {}", part.display()))?;
-    }
-    if bytes != piece.payload_bytes {
-        bail!("{} ended after {bytes} of {} bytes", piece.url, piece.payload_bytes);
-    }
-    let found = Bytes32(digest.finalize().into());
-    if found != piece.payload_sha256 {
-        bail!("{} has SHA-256 {found}, and the record says {}", piece.url, piece.payload_sha256);
-    }
-    file.flush().await?;
-    drop(file);
-    Ok(durable::rename(&part, path)?)
-}
-
-fn part_of(path: &Path) -> PathBuf {
-    path.with_extension("part")
 }
