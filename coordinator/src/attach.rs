@@ -12,8 +12,8 @@ use std::{
 use chain::{ChainApi, ChainError};
 use streams::{
     attach::{
-        AttachDone, AttachLook, AttachLookRequest, AttachRequest, AttachedOne, LookedAt, Outcome, ProvenFiles, SECTORS_MAX,
-        Verdict,
+        AttachDone, AttachLook, AttachLookRequest, AttachRequest, AttachedOne, LookedAt, Outcome, ProvenFiles,
+        SECTORS_MAX, Verdict,
     },
     error::QueueError,
     id::{Epoch, Incarnation, MinerId, Place, SectorId, SectorNumber, StoreId},
@@ -107,9 +107,8 @@ impl Attaching {
             };
             for number in numbers {
                 let id = SectorId { miner, number };
-                let found = known.as_ref().map(|miner| {
-                    (miner.proof, on_chain.get(&number).copied().unwrap_or_default())
-                });
+                let found =
+                    known.as_ref().map(|miner| (miner.proof, on_chain.get(&number).copied().unwrap_or_default()));
                 let record = self.record(id).await?;
                 verdicts.insert(id, verdict(record.as_ref(), found, head.height));
             }
@@ -211,9 +210,9 @@ fn verdict(record: Option<&SectorRecord>, found: Option<(SealProof, OnChain)>, h
         OnChain::Proving { comm_r, activation, expiration, deadline, partition } => {
             Verdict::Proving { proof, comm_r, activation, expiration, deadline, partition, attached_in }
         }
-        OnChain::PreCommitted { epoch, .. } => {
-            refused(format!("it was pre-committed at epoch {epoch} and never proven: it is finished where it was begun"))
-        }
+        OnChain::PreCommitted { epoch, .. } => refused(format!(
+            "it was pre-committed at epoch {epoch} and never proven: it is finished where it was begun"
+        )),
         OnChain::Spent => refused("the chain has it no more: it expired, or was terminated".to_owned()),
         OnChain::Nothing => refused("the chain does not know it".to_owned()),
     }

@@ -18,8 +18,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    attach::Attaching, driver::Driver, head::Head, miner_create, miners::Miners, registry::Applied, sector::Event, stores::LostStores,
-    submission::Submission, tickets::Tickets, unsealing::Unsealing,
+    attach::Attaching, driver::Driver, head::Head, miner_create, miners::Miners, registry::Applied, sector::Event,
+    stores::LostStores, submission::Submission, tickets::Tickets, unsealing::Unsealing,
 };
 
 /// Everything requests are answered from.

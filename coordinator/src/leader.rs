@@ -183,8 +183,12 @@ impl Leader {
         let stores = LostStores::open(&self.nats).await?;
         let successions = Successions { driver: driver.clone(), numbers: numbers.clone(), wanted: successions_rx };
         tasks.spawn("successions", successions.run(tasks.token()));
-        let submission =
-            Submission { driver: driver.clone(), numbers: numbers.clone(), miners: Arc::clone(&self.miners), incarnation };
+        let submission = Submission {
+            driver: driver.clone(),
+            numbers: numbers.clone(),
+            miners: Arc::clone(&self.miners),
+            incarnation,
+        };
         let attaching = self.attaching(driver.clone(), numbers, incarnation);
         tasks.spawn("life of the queue", self.lives.clone().keep(incarnation, tasks.token()));
         let unsealing = Unsealing {

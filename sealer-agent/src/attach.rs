@@ -275,7 +275,8 @@ fn batches(candidates: Vec<Candidate>) -> Vec<Vec<Candidate>> {
     let mut batches: Vec<Vec<Candidate>> = Vec::new();
     for candidate in candidates {
         let fits = |batch: &&mut Vec<Candidate>| {
-            let same = |first: &Candidate| first.sector.miner == candidate.sector.miner && first.proof == candidate.proof;
+            let same =
+                |first: &Candidate| first.sector.miner == candidate.sector.miner && first.proof == candidate.proof;
             batch.len() < BATCH && batch.first().is_some_and(same)
         };
         match batches.last_mut().filter(fits) {

@@ -260,7 +260,7 @@ fn check_stores(home: &Path, names: &[String], deep: bool, output: &OutputArgs) 
     } else {
         names.iter().map(|name| named(home, name)).collect::<Result<_, _>>()?
     };
-    let (mut problems, mut sectors) = (Vec::new(), 0u64);
+    let (mut problems, mut sectors, mut without_digest) = (Vec::new(), 0u64, 0u64);
     for Shown { entry, found } in shown(entries, 0) {
         let Some((store, look)) = found else {
             return Err(StoreError::NotInitialised { path: entry.path, persistent: entry.persistent }.into());
@@ -277,9 +277,15 @@ fn check_stores(home: &Path, names: &[String], deep: bool, output: &OutputArgs) 
             }
         };
         let found = check::check(store, &entry.path, entry.persistent, deep, &mut seen)?;
-        problems.extend(found.into_iter().map(|problem| (store, problem)));
+        problems.extend(found.problems.into_iter().map(|problem| (store, problem)));
+        without_digest = without_digest.saturating_add(found.without_digest);
     }
     stores::problems(&problems, output.output)?;
+    if without_digest > 0 {
+        eprintln!(
+            "{without_digest} attached sectors have no digest to compare: whether a byte changed, only proofs tell"
+        );
+    }
     let how = if deep { ", every replica read" } else { "" };
     if problems.is_empty() {
         eprintln!("{sectors} sectors looked at{how}: all is as the manifests say");

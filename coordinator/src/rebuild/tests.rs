@@ -212,12 +212,7 @@ fn a_replica_of_another_generation_is_not_the_one_on_chain() {
 
 #[test]
 fn an_attached_replica_is_found_again_by_its_manifest_and_the_chain() {
-    let held = |comm_r| Holding {
-        persistent: true,
-        generation: 1,
-        attached: Some(comm_r),
-        ..local(None, Vec::new())
-    };
+    let held = |comm_r| Holding { persistent: true, generation: 1, attached: Some(comm_r), ..local(None, Vec::new()) };
     let found = state(&Case { holdings: vec![held(COMM_R)], chain: PROVING, ..Case::default() });
     let attached = Attached { comm_r: COMM_R, store: store(1), place: "host1".parse().unwrap() };
     let expected = S::Proving {

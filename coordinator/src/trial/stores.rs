@@ -66,7 +66,7 @@ impl Stores {
                 ticket: Some(Drawn { epoch: 1, value: Bytes32([5; 32]) }),
                 done,
                 sealed_sha256: None,
-            attached: None,
+                attached: None,
                 placed_at: Timestamp(1),
             };
             holdings.insert((local_store(), sector), held);

@@ -14,12 +14,7 @@ use host::{
 };
 use prover::job::{Output, Replica, Request, STDERR, Work};
 use sha2::{Digest as _, Sha256};
-use streams::{
-    id::SectorId,
-    message::Failure,
-    proof::Bytes32,
-    stage::Class,
-};
+use streams::{id::SectorId, message::Failure, proof::Bytes32, stage::Class};
 use tokio_util::sync::CancellationToken;
 
 use super::Candidate;
@@ -65,7 +60,8 @@ impl Bench {
             other => other.into(),
         })?;
         process::end_job(&job).map_err(StoreError::io("end what works in", &job))?;
-        let bench = Self { _lock: lock, job, program, grace: config.grace, limit: config.time_limit(Class::PostIo), stop };
+        let bench =
+            Self { _lock: lock, job, program, grace: config.grace, limit: config.time_limit(Class::PostIo), stop };
         bench.clear()?;
         Ok(bench)
     }

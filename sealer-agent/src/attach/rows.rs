@@ -139,12 +139,16 @@ impl Rows {
         if dry_run {
             eprintln!("dry run: nothing was changed");
         } else if attached > 0 {
-            eprintln!("agents of this host open the store when they are started again, and then it is proven from there");
+            eprintln!(
+                "agents of this host open the store when they are started again, and then it is proven from there"
+            );
         }
         match count(|fate| matches!(fate, Fate::LeftOut(_))) {
             0 => Ok(()),
-            left_out => Err(CliError::new(Exit::Data, format!("{left_out} of {} sectors were left out", self.rows.len()))
-                .hint("each says why; what is mended is attached when the command is given again")),
+            left_out => {
+                Err(CliError::new(Exit::Data, format!("{left_out} of {} sectors were left out", self.rows.len()))
+                    .hint("each says why; what is mended is attached when the command is given again"))
+            }
         }
     }
 }

@@ -36,7 +36,7 @@ pub(crate) struct Manifest {
     /// What is true of the files, in the order of a sector's life.
     pub(crate) done: Vec<Facts>,
     /// CommR on chain of a replica that others sealed: a vanilla proof was made against it from these files, where they
-    /// were. Nothing else is known of it, and no digest: to read all of it would take the disk's bandwidth for days.
+    /// were. Nothing else is known of it, and no digest: to read all of every one would take days a PiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) attached: Option<Commitment>,
 }
