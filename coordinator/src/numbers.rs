@@ -94,10 +94,10 @@ impl Numbers {
     /// Notes a number that is in use on chain, so that it is never given.
     pub(crate) async fn keep(&self, id: SectorId, at: Timestamp) -> Result<(), NumberError> {
         self.memory.reserve(id.miner, id.number)?;
-        failpoint!("coordinator.numbers.kept_in_mind");
+        failpoint!("coordinator.attach.number_remembered");
         match self.given.create(&id.key(), &NumberGiven { at }).await {
             Ok(_) | Err(CasError::Lost { .. }) => {
-                failpoint!("coordinator.numbers.kept");
+                failpoint!("coordinator.attach.number_kept");
                 Ok(())
             }
             Err(CasError::Queue(error)) => Err(error.into()),

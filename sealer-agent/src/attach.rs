@@ -208,7 +208,7 @@ impl Attaching<'_> {
                 _ => proven.iter().for_each(|candidate| self.rows.set(candidate.sector, Fate::CouldBe)),
             }
             done = done.saturating_add(batch.len());
-            eprintln!("{done} of {all} proven or named");
+            eprintln!("{done} of {all} replicas looked at");
         }
         Ok(())
     }

@@ -70,12 +70,13 @@ impl Cluster {
     pub(crate) async fn start(root: &Path, sectors: &[(u64, Commitment)]) -> Self {
         let home = root.join("home");
         fs::create_dir_all(&home).unwrap();
-        let key_file = home.join("key.json");
-        let key = LocalKey::generate(KeyKind::Bls).unwrap();
-        key.save_new(&key_file).unwrap();
-
+        let [worker, owner] = ["coordinator", "poster"].map(|service| {
+            let key = LocalKey::generate(KeyKind::Bls).unwrap();
+            key.save_new(&home.join(format!("{service}-key.json"))).unwrap();
+            key.address()
+        });
         let mut genesis = Genesis::of(Preset::Fast);
-        genesis.accounts = vec![(key.address(), TokenAmount::from_whole(1_000_000))];
+        genesis.accounts = [worker, owner].map(|address| (address, TokenAmount::from_whole(1_000_000))).to_vec();
         let presealed = |(number, comm_r): &(u64, Commitment)| PresealedSector {
             number: SectorNumber(*number),
             comm_r: *comm_r,
@@ -83,8 +84,8 @@ impl Cluster {
             expiration: 1_000_000,
         };
         genesis.miners = vec![GenesisMiner {
-            owner: key.address(),
-            worker: key.address(),
+            owner,
+            worker,
             proof: PROOF,
             funds: TokenAmount::from_whole(100_000),
             sectors: sectors.iter().map(presealed).collect(),
@@ -97,16 +98,18 @@ impl Cluster {
         tasks.spawn(async move { axum::serve(listener, app).await.unwrap() });
 
         let server = TestServer::start().await;
-        let common = format!(
-            "[nats]\nurl = \"{}\"\n\n[chain]\napi = \"{node}\"\n\n[sender]\nkey_file = {key_file:?}\n",
-            server.url()
-        );
+        let url = server.url();
+        let common = |service: &str| {
+            let key_file = home.join(format!("{service}-key.json"));
+            format!("[nats]\nurl = \"{url}\"\n\n[chain]\napi = \"{node}\"\n\n[sender]\nkey_file = {key_file:?}\n")
+        };
         let miner = format!("\n[http]\nlisten = \"127.0.0.1:0\"\n\n[[miners]]\nid = \"{MINER}\"\n");
-        let agent =
-            format!("place = \"here\"\nallow_cpu = true\nheartbeat = \"1s\"\n\n[nats]\nurl = \"{}\"\n", server.url());
-        for (name, text) in
-            [("coordinator.toml", format!("{common}{miner}")), ("poster.toml", common), ("agent.toml", agent)]
-        {
+        let agent = format!("place = \"here\"\nallow_cpu = true\nheartbeat = \"1s\"\n\n[nats]\nurl = \"{url}\"\n");
+        for (name, text) in [
+            ("coordinator.toml", common("coordinator") + &miner),
+            ("poster.toml", common("poster")),
+            ("agent.toml", agent),
+        ] {
             host::durable::write(&home.join(name), text.as_bytes()).unwrap();
         }
         Self { chain, home, _node: tasks, server }

@@ -162,9 +162,9 @@ fn request(root: &Path, first: &Candidate, candidates: &[Candidate], output: Pat
     }
 }
 
-/// What the library says when leaves and roots do not fit, as a person would say it.
+/// What the library says when leaves and roots do not fit, by an error or by a panic, as a person would say it.
 fn in_words(why: &str) -> String {
-    if why.contains("Generated vanilla proof") {
+    if why.contains("Generated vanilla proof") || why.contains("proof.validate") {
         return "the replica is not the one on chain: the sealed file does not fit the roots in its cache".to_owned();
     }
     if why.contains("not the one on chain") { why.to_owned() } else { format!("no proof of it can be made: {why}") }

@@ -30,7 +30,8 @@ const MOUNT_IT: &str = "mount its disk; if the disk is lost: `coordinator store 
 const MAKE_ANEW: &str = "its copy is not to be trusted: keep the disk from writing, and have the copy made again";
 const READ_BY_A_PERSON: &str =
     "look at the file; a manifest can be written again from another copy or by `store attach`";
-const NOT_VOUCHED: &str = "left by a copy that did not end; nothing if `partial/` has it, else it can be removed";
+const NOT_VOUCHED: &str = "nothing if `partial/` has it: a copy that did not end. Else ask `store attach --dry-run`: what the chain has is never \
+     removed";
 
 /// What came of a look.
 #[derive(Debug, Default)]

@@ -47,15 +47,17 @@ pub(super) fn plan(wanted: &Wanted) -> Plan {
 const REBUILDS: [&str; 2] = ["coordinator.rebuild.", "coordinator.incarnation."];
 /// Places that only `coordinator backup` and `coordinator restore` come by: their own tests die there.
 const BACKUPS: &str = "coordinator.backup.";
+/// Places that only `sealer-agent store attach` comes by, which a cluster that seals is never asked for.
+const ATTACHES: [&str; 2] = ["agent.attach.", "coordinator.attach."];
 
 /// Whether a cluster comes by a failpoint while it seals.
 pub(super) fn is_on_the_road(failpoint: &str) -> bool {
-    kind_of(failpoint) != Kind::QueueWiped && !failpoint.starts_with(BACKUPS)
+    kind_of(failpoint) != Kind::QueueWiped && is_reachable(failpoint)
 }
 
 /// Whether a suite can kill there.
 pub(super) fn is_reachable(failpoint: &str) -> bool {
-    !failpoint.starts_with(BACKUPS)
+    !failpoint.starts_with(BACKUPS) && !ATTACHES.iter().any(|prefix| failpoint.starts_with(prefix))
 }
 
 /// Whose death a failpoint is: the name's first word is the program. The chain's code runs in the coordinator.
