@@ -26,7 +26,7 @@ fn said(answer: &Value) -> BTreeMap<String, (String, String)> {
     rows.map(|row| (text(row, "sector"), (text(row, "verdict"), text(row, "because")))).collect()
 }
 
-fn verdict<'a>(said: &'a BTreeMap<String, (String, String)>, number: u64) -> (&'a str, &'a str) {
+fn verdict(said: &BTreeMap<String, (String, String)>, number: u64) -> (&str, &str) {
     let (verdict, because) = &said[&sector(number).to_string()];
     (verdict, because)
 }
