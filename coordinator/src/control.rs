@@ -5,6 +5,7 @@ use std::{error::Error, sync::Arc};
 use chain::ChainApi;
 use host::tasks::Tasks;
 use streams::{
+    attach::{AttachLookRequest, AttachRequest},
     call::Call,
     control::{
         AbortRequest, CoordinatorRequest, CreateMinerRequest, Info, InfoRequest, RetryRequest, SectorNow,
@@ -17,8 +18,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    driver::Driver, head::Head, miner_create, miners::Miners, registry::Applied, sector::Event, stores::LostStores,
-    submission::Submission, tickets::Tickets, unsealing::Unsealing,
+    attach::Attaching, driver::Driver, head::Head, miner_create, miners::Miners, registry::Applied, sector::Event,
+    stores::LostStores, submission::Submission, tickets::Tickets, unsealing::Unsealing,
 };
 
 /// Everything requests are answered from.
@@ -28,6 +29,7 @@ pub(crate) struct Control {
     pub(crate) driver: Driver,
     pub(crate) miners: Arc<Miners>,
     pub(crate) submission: Submission,
+    pub(crate) attaching: Attaching,
     pub(crate) tickets: Tickets,
     pub(crate) unsealing: Unsealing,
     pub(crate) head: Head,
@@ -112,6 +114,14 @@ impl Control {
             },
             StoreFoundRequest::VERB => match call.decode::<StoreFoundRequest>() {
                 Ok(request) => reply(call, self.store_found(&request).await).await,
+                Err(error) => refuse(call, &No::because(&error)).await,
+            },
+            AttachLookRequest::VERB => match call.decode() {
+                Ok(request) => reply(call, self.attaching.look(request).await.map_err(|e| No::because(&e))).await,
+                Err(error) => refuse(call, &No::because(&error)).await,
+            },
+            AttachRequest::VERB => match call.decode() {
+                Ok(request) => reply(call, self.attaching.attach(request).await.map_err(|e| No::because(&e))).await,
                 Err(error) => refuse(call, &No::because(&error)).await,
             },
             other => {

@@ -6,12 +6,13 @@ use anyhow::Context as _;
 use chain::{ChainApi, policy::NetworkPolicy};
 use host::{clock::Clock, tasks::Tasks};
 use prover::Verifier;
-use streams::{lease::Lease, nats::Nats};
+use streams::{id::Incarnation, lease::Lease, nats::Nats};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     aside::Aside,
+    attach::Attaching,
     backup::Backups,
     config::Config,
     control::Control,
@@ -182,7 +183,13 @@ impl Leader {
         let stores = LostStores::open(&self.nats).await?;
         let successions = Successions { driver: driver.clone(), numbers: numbers.clone(), wanted: successions_rx };
         tasks.spawn("successions", successions.run(tasks.token()));
-        let submission = Submission { driver: driver.clone(), numbers, miners: Arc::clone(&self.miners), incarnation };
+        let submission = Submission {
+            driver: driver.clone(),
+            numbers: numbers.clone(),
+            miners: Arc::clone(&self.miners),
+            incarnation,
+        };
+        let attaching = self.attaching(driver.clone(), numbers, incarnation);
         tasks.spawn("life of the queue", self.lives.clone().keep(incarnation, tasks.token()));
         let unsealing = Unsealing {
             nats: self.nats.clone(),
@@ -209,6 +216,7 @@ impl Leader {
             driver,
             miners: Arc::clone(&self.miners),
             submission,
+            attaching,
             tickets,
             unsealing,
             head: self.head.clone(),
@@ -219,6 +227,10 @@ impl Leader {
         };
         tasks.spawn("control", control.run(self.nats.clone(), tasks.clone(), tasks.token()));
         Ok(())
+    }
+
+    fn attaching(&self, driver: Driver, numbers: Numbers, incarnation: Incarnation) -> Attaching {
+        Attaching { driver, chain: Arc::clone(&self.chain), miners: Arc::clone(&self.miners), numbers, incarnation }
     }
 
     fn reconciler(&self, driver: Driver, stores: LostStores, wake: Arc<Notify>) -> Reconciler {

@@ -6,12 +6,13 @@
 //! wire up, talk to people   main  cli  config  app  leader  command/  view/  dev/
 //! outlive the queue         memory  incarnation  rebuild/  backup/
 //! do I/O                    registry  driver  results  verify  reconciler  numbers  tickets  submission  unsealing
-//!                           succession  stores  aside  onchain/  head  miners  miner_create  control  pieces/
+//!                           succession  attach  stores  aside  onchain/  head  miners  miner_create  control  pieces/
 //! decide                    sector/  why/  fence  status  batch  packing
 //! ```
 
 mod app;
 mod aside;
+mod attach;
 mod backup;
 mod batch;
 mod cli;

@@ -91,6 +91,19 @@ impl Numbers {
         Ok(given)
     }
 
+    /// Notes a number that is in use on chain, so that it is never given.
+    pub(crate) async fn keep(&self, id: SectorId, at: Timestamp) -> Result<(), NumberError> {
+        self.memory.reserve(id.miner, id.number)?;
+        failpoint!("coordinator.attach.number_remembered");
+        match self.given.create(&id.key(), &NumberGiven { at }).await {
+            Ok(_) | Err(CasError::Lost { .. }) => {
+                failpoint!("coordinator.attach.number_kept");
+                Ok(())
+            }
+            Err(CasError::Queue(error)) => Err(error.into()),
+        }
+    }
+
     async fn highest(&self, miner: MinerId) -> Result<Option<u64>, QueueError> {
         let mut highest = None;
         let mut scan = self.given.each(&format!("{miner}.*")).await?;

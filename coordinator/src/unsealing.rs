@@ -23,6 +23,8 @@ use crate::{
 pub(crate) enum UnsealError {
     #[error("sector {sector} is {state}: it has no replica yet")]
     NoReplica { sector: SectorId, state: &'static str },
+    #[error("sector {0} was attached: its ticket and its data are not known, so it cannot be unsealed")]
+    Attached(SectorId),
     #[error("sector {sector} has no piece {piece}: it has {count}")]
     NoPiece { sector: SectorId, piece: u64, count: usize },
     #[error("sector {0} is being unsealed already")]
@@ -105,6 +107,9 @@ impl Unsealing {
 /// Where a replica can be read: the local one, or the persisted copy.
 fn replica_place(record: &SectorRecord) -> Result<Place, UnsealError> {
     let no_replica = UnsealError::NoReplica { sector: record.id, state: record.state.name() };
+    if record.state.attached().is_some() {
+        return Err(UnsealError::Attached(record.id));
+    }
     let aborted = matches!(record.state, SectorState::Aborted { .. });
     let sealed = record.state.sealed().filter(|_| !aborted).ok_or(no_replica)?;
     Ok(sealed.persisted.as_ref().map_or_else(|| sealed.at.place.clone(), |copy| copy.place.clone()))

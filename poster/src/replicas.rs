@@ -44,8 +44,11 @@ impl Replicas {
     }
 }
 
-/// The persisted copy first: the local one is on disks that are busy sealing.
+/// The persisted copy first: the local one is on disks that are busy sealing. An attached sector has one replica.
 fn located(record: &SectorRecord) -> Vec<Located> {
+    if let Some(attached) = record.state.attached() {
+        return vec![Located { place: attached.place.clone(), store: attached.store }];
+    }
     let Some(sealed) = record.state.sealed() else { return Vec::new() };
     let persisted = sealed.persisted.iter().map(|copy| Located { place: copy.place.clone(), store: copy.store });
     let local = Located { place: sealed.at.place.clone(), store: sealed.at.store };

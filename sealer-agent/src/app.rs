@@ -39,7 +39,7 @@ use crate::{
     error,
     gate::Gate,
     heartbeat::Heartbeat,
-    inventory,
+    here, inventory,
     job_dir::AgentDir,
     journal::Journal,
     layout_watch,
@@ -265,13 +265,7 @@ fn courier(runner: &Runner) -> Courier {
 
 fn plan(home: &Path, config: &Config) -> Result<Plan, CliError> {
     let host = machine::hostname().context("read the host's name")?;
-    let place = match &config.place {
-        Some(place) => place.clone(),
-        None => names::place(&host).ok_or_else(|| {
-            CliError::new(Exit::Config, format!("host name \"{host}\" cannot be a place"))
-                .hint("name the place: --place NAME, or `place = \"NAME\"` in agent.toml")
-        })?,
-    };
+    let place = here::place(config, &host)?;
     let found = machine::discover();
     let means = machine::means(config, &found);
     let terms = Terms::by_activity(config, &found)?;
@@ -280,7 +274,7 @@ fn plan(home: &Path, config: &Config) -> Result<Plan, CliError> {
     let slots = slots::slots(&config.serve, &config.configured_slots(), means, sectors, config.allow_cpu)?;
     let seats = Seats::new(config, means, &slots);
     let stores = open_stores(home, config, &slots)?;
-    let program = prover_program(config)?;
+    let program = here::prover(config)?;
     let (agent, dir, lock) = take_name(home, config, &place)?;
     let own = std::env::current_exe().context("find this program")?;
     let prover = Prover { program, agent: own, grace: config.grace, leaves: config.leave_provers };
@@ -319,18 +313,6 @@ fn open_stores(home: &Path, config: &Config, slots: &BTreeMap<Class, u32>) -> Re
         );
     }
     Ok(stores)
-}
-
-fn prover_program(config: &Config) -> Result<PathBuf, CliError> {
-    let program = match &config.prover {
-        Some(program) => program.clone(),
-        None => std::env::current_exe().context("find this program")?.with_file_name("prover"),
-    };
-    if !program.is_file() {
-        return Err(CliError::new(Exit::NotFound, format!("prover {} does not exist", program.display()))
-            .hint("install it beside sealer-agent, or set `prover = \"PATH\"` in agent.toml"));
-    }
-    Ok(program)
 }
 
 /// The agent's name and its folder, locked: two agents of one name would take over each other's work.

@@ -226,7 +226,7 @@ async fn watch(job: Job, at: &AtWork<'_>) -> JobEnd {
     }
 }
 
-fn write_request(dir: &Path, request: &Request) -> anyhow::Result<()> {
+pub(crate) fn write_request(dir: &Path, request: &Request) -> anyhow::Result<()> {
     Ok(durable::write(&dir.join(REQUEST), &encode(request)?)?)
 }
 
@@ -247,7 +247,7 @@ fn post_progress(at: &AtWork<'_>) {
     at.posted.left(at.seat.left_ms(now().ms_since(at.started_at), permille));
 }
 
-fn read_result(dir: &Path) -> ResultFile {
+pub(crate) fn read_result(dir: &Path) -> ResultFile {
     match durable::read(&dir.join(RESULT)) {
         Ok(None) => ResultFile::Absent,
         Ok(Some(bytes)) => match decode::<JobResult>(&bytes) {
@@ -258,7 +258,7 @@ fn read_result(dir: &Path) -> ResultFile {
     }
 }
 
-fn log_tail(path: &Path) -> String {
+pub(crate) fn log_tail(path: &Path) -> String {
     let read = || -> std::io::Result<Vec<u8>> {
         let mut file = fs::File::open(path)?;
         let length = file.metadata()?.len();

@@ -11,9 +11,10 @@ impl From<StoreError> for CliError {
             StoreError::NotInitialised { .. } | StoreError::Away { .. } | StoreError::SectorMissing { .. } => {
                 Exit::NotFound
             }
-            StoreError::AlreadyInitialised { .. } | StoreError::Foreign { .. } | StoreError::Twice { .. } => {
-                Exit::Refused
-            }
+            StoreError::AlreadyInitialised { .. }
+            | StoreError::Foreign { .. }
+            | StoreError::NotPersistent { .. }
+            | StoreError::Twice { .. } => Exit::Refused,
             StoreError::Incomplete { .. } | StoreError::Differs { .. } | StoreError::Text { .. } => Exit::Data,
             StoreError::Locked { .. } => Exit::Busy,
             StoreError::Interrupted => Exit::Interrupted,

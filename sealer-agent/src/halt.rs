@@ -100,6 +100,7 @@ impl From<StoreError> for Halt {
             StoreError::NotInitialised { .. }
             | StoreError::AlreadyInitialised { .. }
             | StoreError::Foreign { .. }
+            | StoreError::NotPersistent { .. }
             | StoreError::Twice { .. } => (FailureClass::Park, "store"),
         };
         Self::failed(class, code, format!("{:#}", anyhow::Error::from(error)))

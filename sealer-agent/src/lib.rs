@@ -2,7 +2,8 @@
 //!
 //! Three storeys, the upper uses the lower, never the reverse:
 //!
-//! * people and wiring: [`cli`], [`config`], [`import`], [`fleet`], [`error`], [`app`], [`view`], [`store_command`];
+//! * people and wiring: [`cli`], [`config`], [`import`], [`fleet`], [`error`], [`app`], [`view`], [`store_command`], [`attach`], which
+//!   takes over what others sealed;
 //! * I/O: [`intake`] takes a task when a slot is free and the [`gate`] is open ([`duty`] keeps what a person said, [`reload`]
 //!   applies a configuration that changed), [`runner`] brings it from delivery to acknowledgement under a
 //!   [`claim`] that is kept ([`tenure`], [`keep_alive`]), [`stage`] does it with the files of a [`store`] and a
@@ -14,6 +15,7 @@
 
 mod adoption;
 mod app;
+mod attach;
 mod blocking;
 mod board;
 mod child;
@@ -28,6 +30,7 @@ mod footprint;
 mod gate;
 mod halt;
 mod heartbeat;
+mod here;
 mod holder;
 mod import;
 mod intake;

@@ -37,7 +37,7 @@ fn message() -> MessageRef {
 
 fn proving(finalized: bool) -> SectorState {
     SectorState::Proving {
-        sealed: sealed(),
+        sealed: sealed().into(),
         pre_commit: Some(pre_commit()),
         seed: Some(drawn(25)),
         prove_commit: Some(message()),

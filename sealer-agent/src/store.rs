@@ -9,6 +9,7 @@ pub(crate) mod check;
 pub(crate) mod choice;
 pub(crate) mod condition;
 pub(crate) mod copy;
+pub(crate) mod foreign;
 pub(crate) mod health;
 pub(crate) mod held;
 pub(crate) mod high_water;
@@ -59,6 +60,9 @@ pub(crate) enum StoreError {
     /// `store init` on a folder with something in it.
     #[error("{} is not empty and no store", path.display())]
     Foreign { path: PathBuf },
+    /// `store attach` on a store for sealing.
+    #[error("{} is a local store already: {store}", path.display())]
+    NotPersistent { path: PathBuf, store: StoreId },
     /// Two paths, one identity: a copied or doubly mounted store.
     #[error("{} and {} are the same store: {store}", first.display(), second.display())]
     Twice { store: StoreId, first: PathBuf, second: PathBuf },
@@ -129,6 +133,7 @@ impl StoreError {
             ),
             Self::Foreign { .. } => Some("give an empty or a new folder".to_owned()),
             Self::Twice { .. } => Some("keep one of the two paths; a store must not be copied".to_owned()),
+            Self::NotPersistent { .. } => Some("sealed sectors of others are taken over where they are, not in a store for sealing".to_owned()),
             Self::Away { .. } => Some("mount its disk; nothing is written there until then".to_owned()),
             _ => None,
         }

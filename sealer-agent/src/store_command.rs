@@ -6,11 +6,12 @@ use std::{
     time::Duration,
 };
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use host::exit::{CliError, Exit};
-use streams::id::{MinerId, SectorId};
+use streams::id::{MinerId, Place, SectorId};
 
 use crate::{
+    attach,
     cli::{OutputArgs, RunArgs},
     config::Config,
     footprint,
@@ -46,6 +47,8 @@ pub(crate) enum StoreCommand {
         #[arg(long)]
         persistent: bool,
     },
+    /// Take over a folder of sealed sectors of lotus or damocles, where it is: each is proven, then the cluster's own
+    Attach(AttachArgs),
     /// List this host's stores: ok, missing, read-only, full, hanging, failing or retired
     List {
         #[command(flatten)]
@@ -102,6 +105,26 @@ pub(crate) enum StoreCommand {
     },
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct AttachArgs {
+    /// The folder with sealed/ and cache/; beside them an identity and manifests are written, and nothing else
+    pub(crate) path: PathBuf,
+    /// Put no new replicas there
+    #[arg(long)]
+    pub(crate) read_only: bool,
+    /// Only sectors of this miner (repeat for several) [default: all]
+    #[arg(long = "miner")]
+    pub(crate) miners: Vec<MinerId>,
+    /// Look, ask and prove, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Place whose agents open the store [default: as configured, else the host's name]
+    #[arg(long)]
+    pub(crate) place: Option<Place>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
 /// Miners on a command line.
 #[derive(Debug, Clone)]
 pub(crate) struct Miners(Vec<MinerId>);
@@ -126,6 +149,12 @@ pub(crate) fn run(home: &Path, config: Option<PathBuf>, command: StoreCommand) -
     };
     match command {
         StoreCommand::Init { paths, persistent } => init(home, &paths, persistent),
+        StoreCommand::Attach(args) => {
+            let run = RunArgs { place: args.place.clone(), ..RunArgs::default() };
+            let config = host::config::load::<Config>(&sources(home, config, &run))?;
+            let runtime = tokio::runtime::Runtime::new().map_err(anyhow::Error::from)?;
+            runtime.block_on(attach::run(home, &config, &args))
+        }
         StoreCommand::List { output } => stores::list(&shown(registered::read(home)?, keep_free()?), output.output),
         StoreCommand::Show { store, output } => {
             let shown = one(shown(vec![named(home, &store)?], keep_free()?), &store)?;
@@ -231,7 +260,7 @@ fn check_stores(home: &Path, names: &[String], deep: bool, output: &OutputArgs) 
     } else {
         names.iter().map(|name| named(home, name)).collect::<Result<_, _>>()?
     };
-    let (mut problems, mut sectors) = (Vec::new(), 0u64);
+    let (mut problems, mut sectors, mut without_digest) = (Vec::new(), 0u64, 0u64);
     for Shown { entry, found } in shown(entries, 0) {
         let Some((store, look)) = found else {
             return Err(StoreError::NotInitialised { path: entry.path, persistent: entry.persistent }.into());
@@ -248,9 +277,15 @@ fn check_stores(home: &Path, names: &[String], deep: bool, output: &OutputArgs) 
             }
         };
         let found = check::check(store, &entry.path, entry.persistent, deep, &mut seen)?;
-        problems.extend(found.into_iter().map(|problem| (store, problem)));
+        problems.extend(found.problems.into_iter().map(|problem| (store, problem)));
+        without_digest = without_digest.saturating_add(found.without_digest);
     }
     stores::problems(&problems, output.output)?;
+    if without_digest > 0 {
+        eprintln!(
+            "{without_digest} attached sectors have no digest to compare: whether a byte changed, only proofs tell"
+        );
+    }
     let how = if deep { ", every replica read" } else { "" };
     if problems.is_empty() {
         eprintln!("{sectors} sectors looked at{how}: all is as the manifests say");

@@ -9,7 +9,7 @@ use crate::{
     control::AgentRequest,
     id::{AgentId, Incarnation, MinerId, Place, SectorId, SectorNumber, StoreId, Timestamp},
     message::{Facts, Text},
-    proof::{Drawn, SealProof, Sha256},
+    proof::{Commitment, Drawn, SealProof, Sha256},
     sector::Piece,
 };
 
@@ -86,6 +86,9 @@ pub struct Holding {
     pub done: Vec<Facts>,
     /// Digest of the sealed file, where this is a persisted copy.
     pub sealed_sha256: Option<Sha256>,
+    /// CommR on chain of a replica that others sealed, and that was proven and attached where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attached: Option<Commitment>,
     /// When room was promised to it.
     pub placed_at: Timestamp,
 }

@@ -12,6 +12,7 @@
 //! It imports nothing else of ours.
 
 pub mod artifact;
+pub mod attach;
 pub mod call;
 pub mod control;
 mod delivery;

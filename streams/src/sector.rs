@@ -6,7 +6,10 @@
 
 use serde::{Deserialize, Serialize};
 
-pub use self::state::{SectorState, Succession};
+pub use self::{
+    replica::{Attached, HalfReplica, Replica},
+    state::{SectorState, Succession},
+};
 use crate::{
     id::{AgentId, Epoch, Incarnation, Place, SectorId, StoreId, Timestamp},
     message::Text,
@@ -14,6 +17,7 @@ use crate::{
     stage::Stage,
 };
 
+mod replica;
 mod state;
 
 /// Everything known about one sector.
@@ -24,9 +28,10 @@ pub struct SectorRecord {
     pub id: SectorId,
     /// Which life of the queue this record belongs to: claims, locks and results of another one do not count.
     pub incarnation: Incarnation,
-    /// Its seal proof type.
+    /// Its seal proof type; of an [`Attached`] sector, the one that we use for its size.
     pub proof: SealProof,
-    /// Its pieces, in order of offset; none in a CC (committed capacity) sector.
+    /// Its pieces, in order of offset; none in a CC (committed capacity) sector, and in an [`Attached`] one, of whose
+    /// data nothing is known.
     pub pieces: Vec<Piece>,
     /// When it was submitted.
     pub submitted_at: Timestamp,

@@ -171,7 +171,8 @@ mod tests {
         let drawn = Drawn { epoch: 1, value: Bytes32([1; 32]) };
         let message = MessageRef { sender: "t1x".into(), nonce: 0 };
         SectorState::Proving {
-            sealed: Sealed { at, ticket: drawn, comm_d: Bytes32([2; 32]), comm_r: Bytes32([3; 32]), persisted: None },
+            sealed: Sealed { at, ticket: drawn, comm_d: Bytes32([2; 32]), comm_r: Bytes32([3; 32]), persisted: None }
+                .into(),
             pre_commit: Some(PreCommit { message: Some(message.clone()), epoch: 20 }),
             seed: Some(drawn),
             prove_commit: Some(message),

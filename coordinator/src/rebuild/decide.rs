@@ -3,7 +3,7 @@
 //! ```text
 //!  chain says              │ stores hold                    │ the sector is
 //! ─────────────────────────┼────────────────────────────────┼────────────────────────────────────────────
-//!  proving                 │ that replica                   │ Proving
+//!  proving                 │ that replica, or attached      │ Proving
 //!  proving                 │ another, or nothing            │ parked (3001), if anything is known of it
 //!  pre-committed           │ that replica, with its cache   │ PreCommitted, or as far as its record proves
 //!  pre-committed           │ another, or nothing            │ parked (3001)
@@ -23,7 +23,7 @@ use streams::{
     id::{Epoch, Incarnation, SectorId, Timestamp},
     inventory::Holding,
     proof::Commitment,
-    sector::{MessageRef, ParkReason, PreCommit, Sealed, SectorRecord, SectorState as S},
+    sector::{MessageRef, ParkReason, PreCommit, Replica, Sealed, SectorRecord, SectorState as S},
     stage::Stage,
 };
 
@@ -168,6 +168,15 @@ fn sealed_of(known: &Known<'_>, comm_r: Commitment) -> Option<Sealed> {
     held.or_else(|| recorded(known).and_then(S::sealed).filter(|sealed| sealed.comm_r == comm_r).cloned())
 }
 
+/// The same, or the replica of others that was attached.
+fn replica_of(known: &Known<'_>, comm_r: Commitment) -> Option<Replica> {
+    let attached = || {
+        let recorded = || recorded(known).and_then(S::attached).filter(|attached| attached.comm_r == comm_r).cloned();
+        Files::new(known.holdings).attached_with(comm_r).or_else(recorded)
+    };
+    sealed_of(known, comm_r).map(Replica::Sealed).or_else(|| attached().map(Replica::Attached))
+}
+
 /// The record's state, that of before it was parked included.
 fn recorded<'a>(known: &Known<'a>) -> Option<&'a S> {
     known.record.map(|record| match &record.state {
@@ -181,7 +190,7 @@ fn proving(known: &Known<'_>) -> (S, String) {
         return parked(S::Allocated {}, Code::FilesLost, "not on chain");
     };
     let files = Files::new(known.holdings);
-    let Some(sealed) = sealed_of(known, comm_r) else {
+    let Some(sealed) = replica_of(known, comm_r) else {
         let text = "it is proving on chain, and no store that was heard has its replica";
         return parked(before_chain(known), Code::FilesLost, text);
     };

@@ -4,7 +4,7 @@ use streams::{
     inventory::Holding,
     message::Facts,
     proof::{Commitment, Drawn},
-    sector::{Persisted, Placement, Sealed},
+    sector::{Attached, Persisted, Placement, Sealed},
     stage::Stage,
 };
 
@@ -51,6 +51,12 @@ impl<'a> Files<'a> {
         let (comm_d, comm_r) = replica(from)?;
         let persisted = persisted.map(|(_, copy)| copy);
         Some(Sealed { at: placement(from), ticket: from.ticket?, comm_d, comm_r, persisted })
+    }
+
+    /// This replica, where it was sealed elsewhere and attached.
+    pub(crate) fn attached_with(self, comm_r: Commitment) -> Option<Attached> {
+        let holding = self.holdings.iter().find(|holding| holding.attached == Some(comm_r))?;
+        Some(Attached { comm_r, store: holding.store, place: holding.place.clone() })
     }
 
     /// The digest is in the copy's own manifest, or in that of the folder it was copied from.

@@ -13,7 +13,7 @@
 pub(crate) mod decide;
 mod files;
 mod gather;
-mod onchain;
+pub(crate) mod onchain;
 mod pool;
 mod report;
 #[cfg(test)]

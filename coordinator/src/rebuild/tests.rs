@@ -6,7 +6,7 @@ use streams::{
     inventory::Holding,
     message::Facts,
     proof::{Bytes32, Drawn, ProofBytes, SealProof},
-    sector::{MessageRef, ParkReason, PreCommit, SectorRecord, SectorState as S},
+    sector::{Attached, MessageRef, ParkReason, PreCommit, SectorRecord, SectorState as S},
 };
 
 use super::decide::{Decision, Frame, Known, OnChain, Underway, decide};
@@ -49,6 +49,7 @@ fn local(ticket: Option<Drawn>, done: Vec<Facts>) -> Holding {
         ticket,
         done,
         sealed_sha256: None,
+        attached: None,
         placed_at: Timestamp(1),
     }
 }
@@ -206,6 +207,32 @@ fn a_replica_of_another_generation_is_not_the_one_on_chain() {
         let found = state(&Case { holdings: vec![other.clone()], chain, ..Case::default() });
         let S::Parked { reason, .. } = found else { panic!("{found:?}") };
         assert_eq!(reason.code, 3001);
+    }
+}
+
+#[test]
+fn an_attached_replica_is_found_again_by_its_manifest_and_the_chain() {
+    let held = |comm_r| Holding { persistent: true, generation: 1, attached: Some(comm_r), ..local(None, Vec::new()) };
+    let found = state(&Case { holdings: vec![held(COMM_R)], chain: PROVING, ..Case::default() });
+    let attached = Attached { comm_r: COMM_R, store: store(1), place: "host1".parse().unwrap() };
+    let expected = S::Proving {
+        sealed: attached.clone().into(),
+        pre_commit: None,
+        seed: None,
+        prove_commit: None,
+        activation: 5,
+        expiration: 50_000,
+        deadline: 3,
+        partition: 1,
+        finalized: true,
+    };
+    assert_eq!(found, expected);
+    let unheard = Case { record: Some(expected.clone()), chain: PROVING, heard_all: false, ..Case::default() };
+    assert_eq!(decided(&unheard), Decision::Keep, "a record outlives a store that was not heard");
+    for (comm_r, chain, code) in [(OTHER_R, PROVING, 3001), (COMM_R, OnChain::Spent, 3002)] {
+        let found = state(&Case { holdings: vec![held(comm_r)], chain, ..Case::default() });
+        let S::Parked { reason, .. } = found else { panic!("{found:?}") };
+        assert_eq!(reason.code, code);
     }
 }
 

@@ -133,7 +133,7 @@ pub(super) fn prove_commit_landed(
         S::ProveCommitSent { sealed, pre_commit, seed, message, proof: _ } => {
             same(&message, &landing.message)?;
             S::Proving {
-                sealed,
+                sealed: sealed.into(),
                 pre_commit: Some(pre_commit),
                 seed: Some(seed),
                 prove_commit: Some(message),

@@ -20,6 +20,13 @@
 //!   Aborted: given up before anything was on chain         └─ (a proof that verifies wins, however late)   ──►(finalized)
 //! ```
 //!
+//! ```text
+//!  sealed by others, proving on chain, its files proven by `sealer-agent store attach` ────────────────► Proving
+//!                                                                                                      (finalized)
+//! ```
+//!
+//! Such a sector has neither ticket nor seed nor pieces here: it is proven, and nothing else is done with it.
+//!
 //! A fork of the chain is the one thing that leads back: from `PreCommitted` to `C2Done` to `PreCommitSent`, from
 //! `Proving` to `ProveCommitSent`, always to the same message, and from a prove-commit that failed by it to
 //! `PreCommitted` or `PreCommitSent`.
@@ -56,7 +63,7 @@
 //! | `C1Done` | vanilla proofs are stored | C2, on any agent |
 //! | `C2Done` | a proof verified against our ticket and our seed | persisting, then the prove-commit batch |
 //! | `ProveCommitSent` | one message may carry it; a persisted copy exists | the chain |
-//! | `Proving` | the chain counts it; its deadline is the poster's | finalize, once |
+//! | `Proving` | the chain counts it; its deadline is the poster's; its replica was sealed here, or attached | finalize, once |
 //! | `Resealing` | the chain has, or may have, its promise; its files are made again with the same ticket | as `files` and as `chain` |
 //! | `PreCommitExpired` | number and deposit are lost; the record keeps why | the coordinator, until the new sector exists |
 //! | `Parked` | nothing runs on its behalf | a person: `retry` or `abort` |

@@ -3,7 +3,7 @@
 use streams::{
     id::{Epoch, Timestamp},
     proof::ProofBytes,
-    sector::{MessageRef, PreCommit, SectorRecord, SectorState as S},
+    sector::{MessageRef, PreCommit, Replica, SectorRecord, SectorState as S},
 };
 
 use super::{
@@ -47,7 +47,9 @@ pub(super) fn prove_commit_reorged(
     let S::Proving { sealed, pre_commit, seed, prove_commit, activation, .. } = record.state else {
         return Err(Refused::not_now("prove-commit reorganised away", &record.state));
     };
-    let (Some(pre_commit), Some(seed), Some(prove_commit)) = (pre_commit, seed, prove_commit) else {
+    let (Replica::Sealed(sealed), Some(pre_commit), Some(seed), Some(prove_commit)) =
+        (sealed, pre_commit, seed, prove_commit)
+    else {
         return Err(Refused::MessageUnknown("prove-commit"));
     };
     same(&prove_commit, message)?;

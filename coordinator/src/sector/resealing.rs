@@ -7,7 +7,7 @@
 use streams::{
     id::{Epoch, StoreId, Timestamp},
     message::{ArtifactRef, Facts},
-    sector::{ParkReason, Placement, Sealed, SectorRecord, SectorState as S},
+    sector::{ParkReason, Placement, Replica, Sealed, SectorRecord, SectorState as S},
 };
 
 use super::{
@@ -129,7 +129,9 @@ fn without(state: S, lost: LostStore) -> Result<S, Refused> {
         state @ (S::C1Done { .. } | S::C2Done { .. }) => promised(state, lost, false),
         S::Resealing { files, chain } => Ok(S::Resealing { files: Box::new(without(*files, lost)?), chain }),
         // The layers and trees that finalizing would remove are gone.
-        S::Proving { ref sealed, finalized: false, .. } if sealed.at.store == lost.store => Ok(trimmed(state)),
+        S::Proving { sealed: Replica::Sealed(ref sealed), finalized: false, .. } if sealed.at.store == lost.store => {
+            Ok(trimmed(state))
+        }
         S::Allocated {}
         | S::ProveCommitSent { .. }
         | S::Proving { .. }

@@ -5,7 +5,7 @@ use streams::{
     id::{Epoch, Place},
     message::{ArtifactRef, ClaimRef, Facts},
     proof::Drawn,
-    sector::{Persisted, Placement, STORY_MAX, Sealed, SectorRecord, SectorState, StageRun},
+    sector::{Persisted, Placement, Replica, STORY_MAX, Sealed, SectorRecord, SectorState, StageRun},
     stage::Stage,
 };
 
@@ -149,13 +149,14 @@ pub(super) fn sealed_mut(state: &mut SectorState) -> Option<&mut Sealed> {
         | S::C1Done { sealed, .. }
         | S::C2Done { sealed, .. }
         | S::ProveCommitSent { sealed, .. }
-        | S::Proving { sealed, .. } => Some(sealed),
+        | S::Proving { sealed: Replica::Sealed(sealed), .. } => Some(sealed),
         S::Allocated {}
         | S::Placed { .. }
         | S::PiecesAdded { .. }
         | S::TreeDDone { .. }
         | S::Ticketed { .. }
         | S::Pc1Done { .. }
+        | S::Proving { sealed: Replica::Attached(_), .. }
         | S::Resealing { .. }
         | S::PreCommitExpired { .. }
         | S::Parked { .. }

@@ -66,6 +66,7 @@ impl Stores {
                 ticket: Some(Drawn { epoch: 1, value: Bytes32([5; 32]) }),
                 done,
                 sealed_sha256: None,
+                attached: None,
                 placed_at: Timestamp(1),
             };
             holdings.insert((local_store(), sector), held);
@@ -101,6 +102,7 @@ impl Stores {
             ticket: None,
             done: Vec::new(),
             sealed_sha256: None,
+            attached: None,
             placed_at: record.submitted_at,
         });
         let stage = facts.stage();

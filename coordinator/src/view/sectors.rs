@@ -5,8 +5,8 @@ use host::{
     output::{Column, Listing},
 };
 use streams::{
-    id::Timestamp,
-    sector::{SectorRecord, SectorState, StageError},
+    id::{Place, Timestamp},
+    sector::{Replica, SectorRecord, SectorState, StageError},
 };
 
 use super::{clock_time, show::successor_words, span};
@@ -53,12 +53,12 @@ pub(crate) fn list(records: &[SectorRecord], now: Timestamp) -> Result<Listing, 
             record.proof.to_string(),
             state.name().to_owned(),
             span(now.ms_since(record.entered_at)),
-            state.placement().map(|at| at.place.to_string()).unwrap_or_default(),
-            record.pieces.len().to_string(),
+            place(state).map(ToString::to_string).unwrap_or_default(),
+            pieces(record),
             record.errors.len().to_string(),
             note(record),
             clock_time(record.submitted_at),
-            state.sealed().map(|sealed| sealed.comm_r.to_string()).unwrap_or_default(),
+            state.comm_r().map(|comm_r| comm_r.to_string()).unwrap_or_default(),
         ];
         listing.row(cells, record)?;
     }
@@ -92,6 +92,15 @@ pub(crate) fn parked(records: &[SectorRecord], now: Timestamp) -> Result<Listing
     Ok(listing)
 }
 
+fn place(state: &SectorState) -> Option<&Place> {
+    state.placement().map(|at| &at.place).or_else(|| state.attached().map(|attached| &attached.place))
+}
+
+/// How many; of an attached sector nobody knows.
+fn pieces(record: &SectorRecord) -> String {
+    if record.state.attached().is_some() { "?".to_owned() } else { record.pieces.len().to_string() }
+}
+
 /// What a person wants to know of it at a glance.
 fn note(record: &SectorRecord) -> String {
     match &record.state {
@@ -100,6 +109,9 @@ fn note(record: &SectorRecord) -> String {
         SectorState::Resealing { files, chain } => format!("files {}, chain {}", files.name(), chain.name()),
         SectorState::PreCommitExpired { due, successor, .. } => {
             format!("was due at epoch {due}; {}", successor_words(successor))
+        }
+        SectorState::Proving { deadline, partition, sealed: Replica::Attached(_), .. } => {
+            format!("deadline {deadline}, partition {partition}; attached")
         }
         SectorState::Proving { deadline, partition, .. } => format!("deadline {deadline}, partition {partition}"),
         _ => record.errors.last().map(error_note).unwrap_or_default(),

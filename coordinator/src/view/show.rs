@@ -6,7 +6,7 @@ use chain::{cids, policy::NetworkPolicy};
 use host::{exit::CliError, output::Details};
 use streams::{
     id::{Epoch, Timestamp},
-    proof::Drawn,
+    proof::{Commitment, Drawn},
     records::ChainHead,
     sector::{MessageNote, PreCommit, Sealed, SectorRecord, SectorState, StageRun, Succession},
 };
@@ -31,7 +31,7 @@ pub(crate) fn story(record: &SectorRecord, head: Option<&ChainHead>, now: Timest
         details.fact("successor", successor_words(successor));
     }
     details.fact(
-        "submitted",
+        if state.attached().is_some() { "attached" } else { "submitted" },
         format!("{} UTC, {} ago", clock_time(record.submitted_at), span(now.ms_since(record.submitted_at))),
     );
     for (index, piece) in record.pieces.iter().enumerate() {
@@ -95,6 +95,11 @@ fn chain_facts(details: &mut Details, state: &SectorState, head: Option<&ChainHe
     if let Some(sealed) = state.sealed() {
         sealed_facts(details, sealed);
     }
+    if let Some(attached) = state.attached() {
+        details.fact("sealed CID", sealed_cid(&attached.comm_r));
+        details.fact("replica", format!("store {} at {}, attached there", attached.store, attached.place));
+        details.fact("unknown", "ticket, data and pieces: it was sealed elsewhere, and proving needs none of them");
+    }
     if let Some(pre_commit) = pre_commit {
         details.fact("pre-committed", format!("epoch {}", pre_commit.epoch));
     }
@@ -122,7 +127,9 @@ fn known(state: &SectorState) -> (Option<Drawn>, Option<&PreCommit>, Option<Draw
         | SectorState::ProveCommitSent { sealed, pre_commit, seed, .. } => {
             (Some(sealed.ticket), Some(pre_commit), Some(*seed))
         }
-        SectorState::Proving { sealed, pre_commit, seed, .. } => (Some(sealed.ticket), pre_commit.as_ref(), *seed),
+        SectorState::Proving { sealed, pre_commit, seed, .. } => {
+            (sealed.sealed().map(|sealed| sealed.ticket), pre_commit.as_ref(), *seed)
+        }
         SectorState::PreCommitExpired { pre_commit, .. } => (None, Some(pre_commit), None),
         SectorState::Allocated {}
         | SectorState::Placed { .. }
@@ -134,11 +141,12 @@ fn known(state: &SectorState) -> (Option<Drawn>, Option<&PreCommit>, Option<Draw
     }
 }
 
+fn sealed_cid(comm_r: &Commitment) -> String {
+    cids::sealed(comm_r).map_or_else(|_| comm_r.to_string(), |cid| cid.to_string())
+}
+
 fn sealed_facts(details: &mut Details, sealed: &Sealed) {
-    details.fact(
-        "sealed CID",
-        cids::sealed(&sealed.comm_r).map_or_else(|_| sealed.comm_r.to_string(), |cid| cid.to_string()),
-    );
+    details.fact("sealed CID", sealed_cid(&sealed.comm_r));
     details.fact("unsealed CID", piece_cid(&sealed.comm_d));
     let copy = sealed.persisted.as_ref().map_or_else(
         || "not yet".to_owned(),
@@ -147,7 +155,7 @@ fn sealed_facts(details: &mut Details, sealed: &Sealed) {
     details.fact("persisted", copy);
 }
 
-fn piece_cid(commitment: &streams::proof::Commitment) -> String {
+fn piece_cid(commitment: &Commitment) -> String {
     cids::unsealed(commitment).map_or_else(|_| commitment.to_string(), |cid| cid.to_string())
 }
 
@@ -235,6 +243,18 @@ mod tests {
             text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         let expected = include_str!("show.golden");
         assert_eq!(words.join("\n"), expected.trim_end(), "as it is now:\n{}", words.join("\n"));
+    }
+
+    #[test]
+    fn of_an_attached_sector_what_is_not_known_is_said_to_be_so() {
+        let record = SectorRecord { pieces: Vec::new(), ..sample::record(sample::attached()) };
+        let text = story(&record, None, sample::NOW).unwrap().render(Format::Table);
+        for words in ["attached ", "attached there", "sealed CID", "sealed elsewhere", "deadline 3, partition 0"] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+        for words in ["submitted", "ticket ", "unsealed CID", "seed", "piece 0", "generation"] {
+            assert!(!text.contains(words), "{words}: {text}");
+        }
     }
 
     #[test]

@@ -30,7 +30,16 @@ const MOUNT_IT: &str = "mount its disk; if the disk is lost: `coordinator store 
 const MAKE_ANEW: &str = "its copy is not to be trusted: keep the disk from writing, and have the copy made again";
 const READ_BY_A_PERSON: &str =
     "look at the file; a manifest can be written again from another copy or by `store attach`";
-const NOT_VOUCHED: &str = "left by a copy that did not end; nothing if `partial/` has it, else it can be removed";
+const NOT_VOUCHED: &str = "nothing if `partial/` has it: a copy that did not end. Else ask `store attach --dry-run`: what the chain has is never \
+     removed";
+
+/// What came of a look.
+#[derive(Debug, Default)]
+pub(crate) struct Checked {
+    pub(crate) problems: Vec<Problem>,
+    /// Attached replicas that a deep look could not compare: nobody ever had their digests.
+    pub(crate) without_digest: u64,
+}
 
 /// Looks at everything in a store; with `deep` every kept replica is read and its digest compared. `seen` is told of
 /// each sector.
@@ -40,20 +49,23 @@ pub(crate) fn check(
     persistent: bool,
     deep: bool,
     seen: &mut dyn FnMut(SectorId),
-) -> Result<Vec<Problem>, StoreError> {
+) -> Result<Checked, StoreError> {
+    let mut checked = Checked::default();
     if let Err(error) = identity::require(path, store) {
         return match error {
-            StoreError::Away { .. } => Ok(vec![problem(None, &error, MOUNT_IT)]),
+            StoreError::Away { .. } => {
+                checked.problems.push(problem(None, &error, MOUNT_IT));
+                Ok(checked)
+            }
             other => Err(other),
         };
     }
-    let mut problems = Vec::new();
     if persistent {
-        replicas(path, store, deep, seen, &mut problems)?;
+        replicas(path, store, deep, seen, &mut checked)?;
     } else {
-        sealing(path, seen, &mut problems)?;
+        sealing(path, seen, &mut checked.problems)?;
     }
-    Ok(problems)
+    Ok(checked)
 }
 
 fn replicas(
@@ -61,7 +73,7 @@ fn replicas(
     store: StoreId,
     deep: bool,
     seen: &mut dyn FnMut(SectorId),
-    problems: &mut Vec<Problem>,
+    Checked { problems, without_digest }: &mut Checked,
 ) -> Result<(), StoreError> {
     let manifests = sectors_in(&paths::manifests(path))?;
     for (sector, manifest) in &manifests {
@@ -78,6 +90,9 @@ fn replicas(
         if let Err(error) = require_files(&files, manifest.proof.sector_size()) {
             problems.push(problem(Some(*sector), &error, MAKE_ANEW));
             continue;
+        }
+        if deep && manifest.attached.is_some() {
+            *without_digest = without_digest.saturating_add(1);
         }
         if let Some(expected) = manifest.sealed_sha256().filter(|_| deep) {
             let (found, _) = copy::read_back(&files.sealed, &Pulse::default())?;

@@ -63,6 +63,7 @@ impl Condition {
             StoreError::NotInitialised { .. }
             | StoreError::AlreadyInitialised { .. }
             | StoreError::Foreign { .. }
+            | StoreError::NotPersistent { .. }
             | StoreError::Twice { .. }
             | StoreError::SectorMissing { .. }
             | StoreError::Incomplete { .. }

@@ -131,7 +131,7 @@ fn fill(page: &mut Page, place: &Place, held: Vec<Held>) {
 
 fn holding(manifest: Manifest, store: StoreId, place: &Place, persistent: bool) -> Holding {
     let sealed_sha256 = manifest.sealed_sha256().filter(|_| persistent);
-    let Manifest { sector, proof, pieces, placed_at, mark, done, .. } = manifest;
+    let Manifest { sector, proof, pieces, placed_at, mark, done, attached, reserved_bytes: _ } = manifest;
     Holding {
         store,
         place: place.clone(),
@@ -144,6 +144,7 @@ fn holding(manifest: Manifest, store: StoreId, place: &Place, persistent: bool) 
         ticket: mark.ticket,
         done,
         sealed_sha256,
+        attached,
         placed_at,
     }
 }

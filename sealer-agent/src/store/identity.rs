@@ -54,6 +54,20 @@ pub(crate) fn init(store: &Path, persistent: bool, now: Timestamp) -> Result<Ide
     }
     refuse_foreign(store)?;
     durable::create_dir_all(store).map_err(StoreError::io("create", store))?;
+    write(store, persistent, now)
+}
+
+/// Makes a folder that holds others' replicas a persistent store, durably, and changes nothing else in it. One that is
+/// a persistent store stays what it is.
+pub(crate) fn adopt(store: &Path, now: Timestamp) -> Result<Identity, StoreError> {
+    match read(store)? {
+        Some(identity) if identity.persistent => Ok(identity),
+        Some(identity) => Err(StoreError::NotPersistent { path: store.to_owned(), store: identity.store }),
+        None => write(store, true, now),
+    }
+}
+
+fn write(store: &Path, persistent: bool, now: Timestamp) -> Result<Identity, StoreError> {
     let identity = Identity { store: StoreId(uuid::Uuid::new_v4()), persistent, created_at: now };
     let path = store.join(paths::IDENTITY);
     let bytes = encode(&identity).map_err(|source| StoreError::Text { path: path.clone(), source })?;
@@ -90,6 +104,18 @@ mod tests {
         assert_eq!(read(&path).unwrap(), Some(made.clone()));
         let again = init(&path, true, Timestamp(6)).unwrap_err();
         assert!(matches!(again, StoreError::AlreadyInitialised { store, .. } if store == made.store), "{again}");
+    }
+
+    #[test]
+    fn a_folder_of_others_becomes_a_store_once_and_keeps_what_it_has() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("sealed")).unwrap();
+        let made = adopt(dir.path(), Timestamp(5)).unwrap();
+        assert!(made.persistent);
+        assert_eq!(adopt(dir.path(), Timestamp(6)).unwrap(), made);
+        let local = dir.path().join("local");
+        init(&local, false, Timestamp(5)).unwrap();
+        assert!(matches!(adopt(&local, Timestamp(6)), Err(StoreError::NotPersistent { .. })));
     }
 
     #[test]

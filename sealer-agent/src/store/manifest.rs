@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 use streams::{
     id::{Incarnation, SectorId, Timestamp},
     message::{BadText, Facts, Text, decode, encode},
-    proof::{Drawn, SealProof, Sha256},
+    proof::{Commitment, Drawn, SealProof, Sha256},
     sector::{Piece, SectorRecord},
     stage::Stage,
 };
 
 use super::StoreError;
+use crate::footprint;
 
 /// The facts about one sector's folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +35,10 @@ pub(crate) struct Manifest {
     pub(crate) mark: Mark,
     /// What is true of the files, in the order of a sector's life.
     pub(crate) done: Vec<Facts>,
+    /// CommR on chain of a replica that others sealed: a vanilla proof was made against it from these files, where they
+    /// were. Nothing else is known of it, and no digest: to read all of every one would take days a PiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) attached: Option<Commitment>,
 }
 
 /// What layers and trees belong to: the library would reuse those of another ticket without a word.
@@ -96,7 +101,7 @@ impl From<ManifestV1> for Manifest {
         let ManifestV1 { sector, proof, pieces, placed_at, reserved_bytes, tag, done } = old;
         let first = Mark::first(Incarnation::FIRST);
         let mark = tag.map_or(first, |tag| Mark { generation: tag.generation, ticket: Some(tag.ticket), ..first });
-        Self { sector, proof, pieces, placed_at, reserved_bytes, mark, done }
+        Self { sector, proof, pieces, placed_at, reserved_bytes, mark, done, attached: None }
     }
 }
 
@@ -111,6 +116,27 @@ impl Manifest {
             reserved_bytes,
             mark: Mark::first(record.incarnation),
             done: Vec::new(),
+            attached: None,
+        }
+    }
+
+    /// Of a replica that others sealed, once its files were proven to be the one on chain.
+    pub(crate) fn attached(
+        sector: SectorId,
+        proof: SealProof,
+        comm_r: Commitment,
+        incarnation: Incarnation,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            sector,
+            proof,
+            pieces: Vec::new(),
+            placed_at: now,
+            reserved_bytes: footprint::replica_bytes(proof),
+            mark: Mark::first(incarnation),
+            done: Vec::new(),
+            attached: Some(comm_r),
         }
     }
 

@@ -246,6 +246,34 @@ impl PersistentStore {
             .map_err(|error| held.told(error))
     }
 
+    /// Says that others' files, which are here, were proven to be the replica on chain: from now on it is here.
+    pub(crate) fn attach(&self, manifest: &Manifest) -> Result<(), StoreError> {
+        let held = Held::open(&self.path, self.id)?;
+        let at = ReplicaPaths::new(held.root(), manifest.sector);
+        let write = || {
+            require_files(&at, manifest.proof.sector_size())?;
+            let folder = paths::manifests(held.root());
+            durable::create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;
+            manifest.write(&at.manifest)
+        };
+        write().map_err(|error| held.told(error))?;
+        host::failpoint!("agent.attach.manifest_written");
+        held.require_mounted()
+    }
+
+    /// Takes back that others' files are here: the cluster does not count on them. The files stay.
+    pub(crate) fn detach(&self, sector: SectorId) -> Result<(), StoreError> {
+        let held = Held::open(&self.path, self.id)?;
+        let at = ReplicaPaths::new(held.root(), sector);
+        let remove = || match Manifest::read(&at.manifest)? {
+            Some(manifest) if manifest.attached.is_some() => {
+                durable::remove_file(&at.manifest).map_err(StoreError::io("remove", &at.manifest))
+            }
+            _ => Ok(()),
+        };
+        remove().map_err(|error| held.told(error))
+    }
+
     /// The manifest of a replica that is here, with its files in place and of the right sizes.
     pub(crate) fn kept(&self, sector: SectorId) -> Result<Manifest, StoreError> {
         let held = Held::open(&self.path, self.id)?;
@@ -271,7 +299,7 @@ pub(crate) fn require_files(at: &ReplicaPaths, sector_size: u64) -> Result<(), S
 }
 
 /// Names of the cache files that proving needs; an error when one is missing.
-fn proving_files(cache: &Path) -> Result<Vec<String>, StoreError> {
+pub(super) fn proving_files(cache: &Path) -> Result<Vec<String>, StoreError> {
     let missing = |what| StoreError::Incomplete { path: cache.to_owned(), what };
     let entries = match fs::read_dir(cache) {
         Ok(entries) => entries,

@@ -131,7 +131,7 @@ pub(crate) fn pre_commit() -> PreCommit {
 
 pub(crate) fn proving(sealed: Sealed, seed: Drawn) -> SectorState {
     SectorState::Proving {
-        sealed,
+        sealed: sealed.into(),
         pre_commit: Some(pre_commit()),
         seed: Some(seed),
         prove_commit: Some(message()),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{MessageRef, ParkReason, Placement, PreCommit, Sealed};
+use super::{Attached, MessageRef, ParkReason, Placement, PreCommit, Replica, Sealed};
 use crate::{
     id::{Epoch, SectorId},
     message::ArtifactRef,
@@ -115,13 +115,14 @@ pub enum SectorState {
     },
     /// The chain counts it among the miner's sectors; its deadline's first window PoSt is the poster's.
     Proving {
-        /// What sealing made.
-        sealed: Sealed,
-        /// The pre-commit; `None` where a rebuild found the sector proving: the chain forgets it by then.
+        /// Its replica: what sealing made, or what was attached.
+        sealed: Replica,
+        /// The pre-commit; `None` where a rebuild found the sector proving, or it was attached: the chain forgets it by
+        /// then.
         pre_commit: Option<PreCommit>,
-        /// The seed, unless a rebuild found the sector proving.
+        /// The seed, unless a rebuild found the sector proving, or it was attached.
         seed: Option<Drawn>,
-        /// The prove-commit message, unless a rebuild found the sector proving.
+        /// The prove-commit message, unless a rebuild found the sector proving, or it was attached.
         prove_commit: Option<MessageRef>,
         /// `Activation` of the on-chain info.
         activation: Epoch,
@@ -242,7 +243,7 @@ impl SectorState {
         }
     }
 
-    /// What sealing made, from PC2 on, and not while it is made again.
+    /// What sealing made, from PC2 on, and not while it is made again; nothing of a sector that was attached.
     #[must_use]
     pub const fn sealed(&self) -> Option<&Sealed> {
         match self {
@@ -252,11 +253,27 @@ impl SectorState {
             | Self::SeedReady { sealed, .. }
             | Self::C1Done { sealed, .. }
             | Self::C2Done { sealed, .. }
-            | Self::ProveCommitSent { sealed, .. }
-            | Self::Proving { sealed, .. } => Some(sealed),
+            | Self::ProveCommitSent { sealed, .. } => Some(sealed),
+            Self::Proving { sealed, .. } => sealed.sealed(),
             Self::Parked { was, .. } => was.sealed(),
             _ => None,
         }
+    }
+
+    /// The replica that others sealed, of an attached sector.
+    #[must_use]
+    pub const fn attached(&self) -> Option<&Attached> {
+        match self {
+            Self::Proving { sealed, .. } => sealed.attached(),
+            Self::Parked { was, .. } => was.attached(),
+            _ => None,
+        }
+    }
+
+    /// CommR of its replica, whoever sealed it.
+    #[must_use]
+    pub fn comm_r(&self) -> Option<Commitment> {
+        self.sealed().map(|sealed| sealed.comm_r).or_else(|| self.attached().map(|attached| attached.comm_r))
     }
 }
 

@@ -10,6 +10,7 @@ use std::{
 };
 
 use streams::{
+    attach::{AttachLookRequest, AttachRequest},
     control::*,
     duty::DutyRequest,
     inventory::InventoryRequest,
@@ -118,6 +119,8 @@ texts!(
     PostRecord,
     LeaseHeld,
     SectorLock,
+    AttachLookRequest,
+    AttachRequest,
     TicketRequest,
     InfoRequest,
     SubmitRequest,

@@ -1,6 +1,7 @@
 //! One of everything that is written down.
 
 use streams::{
+    attach::{AttachLookRequest, AttachRequest, ProvenFiles},
     control::*,
     duty::{Duty, DutyRequest},
     id::{AgentId, Incarnation, MinerId, Place, SectorId, SectorNumber, StoreId, Timestamp},
@@ -47,6 +48,9 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
         of("from", &RetryRequest { sector: sector(), from: Some(Stage::TreeD) }),
         of("", &StoreLostRequest { store: store(), because: "the host burnt".to_owned() }),
         of("", &StoreFoundRequest { store: store() }),
+        of("", &AttachLookRequest { sectors: vec![sector()] }),
+        of("", &attach_request()),
+        of("attached", &SectorRecord { pieces: Vec::new(), ..sector_record(attached()) }),
         of("", &lost_store()),
         of("", &AbortRequest { sector: sector(), reason: "the deal was cancelled".to_owned() }),
     ];
@@ -406,6 +410,25 @@ fn sealed() -> Sealed {
     }
 }
 
+fn attach_request() -> AttachRequest {
+    let sectors = vec![ProvenFiles { sector: sector(), comm_r: bytes32(2) }];
+    AttachRequest { store: store(), place: place(), sectors }
+}
+
+fn attached() -> SectorState {
+    SectorState::Proving {
+        sealed: Attached { comm_r: bytes32(2), store: store(), place: place() }.into(),
+        pre_commit: None,
+        seed: None,
+        prove_commit: None,
+        activation: 300,
+        expiration: 1_300_000,
+        deadline: 5,
+        partition: 0,
+        finalized: true,
+    }
+}
+
 fn states() -> Vec<SectorState> {
     let (at, comm_d, ticket) = (placement(), bytes32(1), drawn(90));
     let (sealed, message, seed) = (sealed(), message_ref(), drawn(290));
@@ -434,7 +457,7 @@ fn states() -> Vec<SectorState> {
             message: message.clone(),
         },
         SectorState::Proving {
-            sealed,
+            sealed: sealed.into(),
             pre_commit: Some(pre_commit.clone()),
             seed: Some(seed),
             prove_commit: Some(message),

@@ -5,8 +5,8 @@ use streams::{
     message::{ArtifactRef, ClaimRef, Facts, Failure, FailureClass},
     proof::{Bytes32, Drawn, ProofBytes, SealProof},
     sector::{
-        MessageRef, ParkReason, Persisted, Piece, Placement, PreCommit, Sealed, SectorRecord, SectorState as S,
-        Succession,
+        Attached, MessageRef, ParkReason, Persisted, Piece, Placement, PreCommit, Sealed, SectorRecord,
+        SectorState as S, Succession,
     },
     stage::Stage,
 };
@@ -100,7 +100,7 @@ pub(crate) fn record(state: S) -> SectorRecord {
 
 pub(crate) fn proving(finalized: bool) -> S {
     S::Proving {
-        sealed: sealed(),
+        sealed: sealed().into(),
         pre_commit: Some(pre_commit()),
         seed: Some(seed()),
         prove_commit: Some(message(2)),
@@ -109,6 +109,20 @@ pub(crate) fn proving(finalized: bool) -> S {
         deadline: 3,
         partition: 0,
         finalized,
+    }
+}
+
+pub(crate) fn attached() -> S {
+    S::Proving {
+        sealed: Attached { comm_r: bytes(2), store: store(2), place: place() }.into(),
+        pre_commit: None,
+        seed: None,
+        prove_commit: None,
+        activation: 130,
+        expiration: 1000,
+        deadline: 3,
+        partition: 0,
+        finalized: true,
     }
 }
 
@@ -139,6 +153,7 @@ pub(crate) fn states() -> Vec<S> {
         },
         proving(false),
         proving(true),
+        attached(),
         parked(proving(false)),
         S::Parked {
             was: Box::new(S::Pc1Done { at: at(), comm_d: bytes(1), ticket: ticket() }),

@@ -81,6 +81,7 @@ fn label(state: &S) -> String {
             };
             format!("pre-commit-expired({successor})")
         }
+        S::Proving { .. } if state.attached().is_some() => "proving(attached)".to_owned(),
         S::Proving { finalized, .. } => format!("proving({})", if *finalized { "finalized" } else { "whole" }),
         state => {
             let generation = state.placement().map(|at| format!(" g{}", at.generation)).unwrap_or_default();

@@ -10,6 +10,7 @@ mod file;
 mod finalize;
 mod pc1;
 mod pc2;
+mod replica;
 mod tree_d;
 mod unseal;
 mod vanilla_post;

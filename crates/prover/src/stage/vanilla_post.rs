@@ -12,7 +12,7 @@ use streams::{
     proof::{Bytes32, SealProof},
 };
 
-use super::file;
+use super::{file, replica};
 use crate::{
     failure::StageFailure,
     job::{Output, Replica},
@@ -42,6 +42,10 @@ pub(super) fn run(
         let challenged = challenges
             .get(&id)
             .ok_or_else(|| StageFailure::bad_input(format!("sector {} has no challenges", replica.number)))?;
+        if let Err(error) = replica::require(&replica.cache, replica.comm_r) {
+            bad.push((replica.number, format!("{error:#}")));
+            continue;
+        }
         let info = PrivateReplicaInfo::new(post, replica.comm_r.0, replica.cache.clone(), replica.sealed.clone());
         match catch(|| generate_single_vanilla_proof(post, id, &info, challenged)) {
             Ok(Ok(bytes)) => {

@@ -170,6 +170,15 @@ fn a_replica_that_cannot_be_proven_is_named_and_the_others_go_on() {
     let proofs: Vec<String> = serde_json::from_slice(&fs::read(good.path("vanilla.json")).unwrap()).unwrap();
     assert_eq!(proofs.len(), 2);
 
+    // Two replicas that were taken for each other: each is whole, and neither is what the chain has.
+    let mut swapped = sectors.clone();
+    (swapped[0].comm_r, swapped[1].comm_r) = (sectors[1].comm_r, sectors[0].comm_r);
+    let Output::VanillaPost { proven, bad: named } = good.done(good.vanilla(&[3, 5], swapped)) else {
+        panic!("not vanilla-post")
+    };
+    assert_eq!(proven, []);
+    assert!(named.iter().all(|(_, why)| why.contains("not the one on chain")) && named.len() == 2, "{named:?}");
+
     damage(&bad.path("sealed"));
     let Output::VanillaPost { proven, bad: named } = good.done(good.vanilla(&[3, 5], sectors.clone())) else {
         panic!("not vanilla-post")

@@ -51,7 +51,7 @@ pub(super) fn i10(evidence: &Evidence) -> Vec<Violation> {
         let sent = |is: &str| ["prove-commit-sent", "proving"].contains(&is);
         let bare = records.iter().find(|record| {
             let state = record.value.state.within();
-            sent(&state.is) && state.persisted().is_none()
+            sent(&state.is) && state.persisted().is_none() && !state.is_attached()
         });
         if let Some(record) = bare {
             let words = format!("it is {} without a persisted replica", record.value.state.within().is);

@@ -72,13 +72,16 @@ pub(super) struct Drawn {
     pub(super) value: String,
 }
 
+/// What sealing made; of a sector that others sealed, CommR alone.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 struct Sealed {
-    at: Placement,
-    ticket: Drawn,
-    comm_d: String,
+    at: Option<Placement>,
+    ticket: Option<Drawn>,
+    comm_d: Option<String>,
     comm_r: String,
     persisted: Option<Persisted>,
+    /// Where an attached one is.
+    store: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -139,17 +142,17 @@ impl State {
 
     pub(super) fn generation(&self) -> Option<u32> {
         let state = self.of_files();
-        state.at.as_ref().or_else(|| state.sealed.as_ref().map(|sealed| &sealed.at)).map(|at| at.generation)
+        state.at.as_ref().or_else(|| state.sealed.as_ref()?.at.as_ref()).map(|at| at.generation)
     }
 
     pub(super) fn ticket(&self) -> Option<&Drawn> {
         let state = self.of_files();
-        state.ticket.as_ref().or_else(|| state.sealed.as_ref().map(|sealed| &sealed.ticket))
+        state.ticket.as_ref().or_else(|| state.sealed.as_ref()?.ticket.as_ref())
     }
 
     pub(super) fn comm_d(&self) -> Option<&str> {
         let state = self.within();
-        state.sealed.as_ref().map(|sealed| &sealed.comm_d).or(state.comm_d.as_ref()).map(String::as_str)
+        state.sealed.as_ref().and_then(|sealed| sealed.comm_d.as_ref()).or(state.comm_d.as_ref()).map(String::as_str)
     }
 
     pub(super) fn comm_r(&self) -> Option<&str> {
@@ -158,6 +161,11 @@ impl State {
 
     pub(super) fn persisted(&self) -> Option<&Persisted> {
         self.within().sealed.as_ref()?.persisted.as_ref()
+    }
+
+    /// Whether others sealed it, so that it has neither ticket nor copy, and the chain had it before there was a record.
+    pub(super) fn is_attached(&self) -> bool {
+        self.within().sealed.as_ref().is_some_and(|sealed| sealed.store.is_some())
     }
 
     pub(super) fn is_parked(&self) -> bool {

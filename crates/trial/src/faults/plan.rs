@@ -45,10 +45,9 @@ pub(super) fn plan(wanted: &Wanted) -> Plan {
 
 /// Places that only `coordinator rebuild` comes by.
 const REBUILDS: [&str; 2] = ["coordinator.rebuild.", "coordinator.incarnation."];
-/// Places that only `coordinator backup` and `coordinator restore` come by: their own tests die there.
-const BACKUPS: &str = "coordinator.backup.";
-/// Places that only a coordinator with a bucket comes by, which those of the suite have not.
-const BUCKETS: &str = "coordinator.bucket.";
+/// Places that no cluster of the suite comes by: only `coordinator backup` and `restore`, whose own tests die there; a
+/// coordinator with a bucket; and `sealer-agent store attach`.
+const ELSEWHERE: [&str; 4] = ["coordinator.backup.", "coordinator.bucket.", "coordinator.attach.", "agent.attach."];
 
 /// Whether a cluster comes by a failpoint while it seals.
 pub(super) fn is_on_the_road(failpoint: &str) -> bool {
@@ -57,7 +56,7 @@ pub(super) fn is_on_the_road(failpoint: &str) -> bool {
 
 /// Whether a suite can kill there.
 pub(super) fn is_reachable(failpoint: &str) -> bool {
-    ![BACKUPS, BUCKETS].iter().any(|prefix| failpoint.starts_with(prefix))
+    !ELSEWHERE.iter().any(|prefix| failpoint.starts_with(prefix))
 }
 
 /// Whose death a failpoint is: the name's first word is the program. The chain's code runs in the coordinator.
