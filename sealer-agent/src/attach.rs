@@ -159,8 +159,14 @@ impl Attaching<'_> {
     fn take(&self) -> Result<PersistentStore, CliError> {
         let identity = identity::adopt(&self.path, now()).map_err(hinted)?;
         host::failpoint!("agent.attach.identity_written");
-        let listed = registered::read(self.home)?.iter().any(|entry| entry.path == self.path);
-        if !listed {
+        let entries = registered::read(self.home)?;
+        let is_it = |entry: &&Entry| entry.store == Some(identity.store) && entry.path != self.path;
+        if let Some(other) = entries.iter().find(is_it) {
+            // Listed twice, no agent would start.
+            let (first, second) = (other.path.clone(), self.path.clone());
+            return Err(StoreError::Twice { store: identity.store, first, second }.into());
+        }
+        if entries.iter().all(|entry| entry.path != self.path) {
             let (path, store) = (self.path.clone(), Some(identity.store));
             let entry = Entry { path, persistent: true, store, read_only: self.args.read_only, ..Entry::default() };
             registered::add(self.home, entry)?;
