@@ -13,7 +13,8 @@ use streams::{
     sector::{MessageRef, SectorRecord},
     stage::Stage,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::{
@@ -30,6 +31,7 @@ const SLEEP_MAX: Duration = Duration::from_secs(600);
 /// How often, and how many times, a repeated task looks whether its predecessor has left the queue.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOKS_MAX: u32 = 45;
+const OVERSLEPT: Duration = Duration::from_secs(5);
 
 /// Which kind of message a sector is offered to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -173,10 +175,8 @@ impl Driver {
         self.inner.tasks.spawn_once(
             name,
             async move {
-                tokio::select! {
-                    biased;
-                    () = tokio::time::sleep(Duration::from_millis(wait_ms)) => {}
-                    () = token.cancelled() => return Ok(()),
+                if !slept(Duration::from_millis(wait_ms), &token).await {
+                    return Ok(());
                 }
                 // The failed attempt's pointer may not be acknowledged yet: until it is, this one has no room.
                 for _ in 0..LOOKS_MAX {
@@ -185,10 +185,8 @@ impl Driver {
                         Ok(_) => {}
                         Err(error) => tracing::warn!("read the sector: {error}"),
                     }
-                    tokio::select! {
-                        biased;
-                        () = tokio::time::sleep(LOOK_EVERY) => {}
-                        () = token.cancelled() => return Ok(()),
+                    if !slept(LOOK_EVERY, &token).await {
+                        return Ok(());
                     }
                 }
                 Ok(())
@@ -227,6 +225,17 @@ impl Driver {
         if let Err(error) = self.inner.registry.trail().tell(record).await {
             tracing::warn!(sector = %record.id, seq = record.seq, "publish event, the reconciler will: {error}");
         }
+    }
+}
+
+/// Sleeps; whether that took as long as it should. A program that stood still knows nothing of what was done meanwhile:
+/// the reconciler reads the results before it orders anything.
+async fn slept(time: Duration, cancel: &CancellationToken) -> bool {
+    let began = Instant::now();
+    tokio::select! {
+        biased;
+        () = tokio::time::sleep(time) => began.elapsed() < time + OVERSLEPT,
+        () = cancel.cancelled() => false,
     }
 }
 

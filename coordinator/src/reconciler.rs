@@ -41,6 +41,9 @@ use crate::{
     stores::LostStores,
 };
 
+/// How old what was seen may be for anything to be decided by it.
+const SEEN_MAX: Duration = Duration::from_secs(5);
+
 /// The pass and what it reads.
 pub(crate) struct Reconciler {
     pub(crate) nats: Nats,
@@ -61,6 +64,7 @@ pub(crate) struct Reconciler {
 /// What was true when a pass began. Pointers are read first, then results, then records: a task that is finished in
 /// between is seen by its pointer, by its result, or by what it made of the record.
 struct Seen {
+    at: Instant,
     queued: HashSet<TaskSubject>,
     unsettled: HashSet<SectorId>,
     lost: BTreeMap<StoreId, LostStore>,
@@ -122,7 +126,7 @@ impl Reconciler {
     /// Returns what there is, and how many pointers were missing.
     async fn pass(&self, audit: &mut Audit, unreadable: &mut BTreeSet<String>) -> anyhow::Result<(Tally, usize)> {
         self.give_up_silent_stores().await;
-        let seen = self.look_around().await?;
+        let mut seen = self.look_around().await?;
         host::failpoint!("coordinator.reconciler.looked_around");
         let mut scan = self.driver.registry().scan().await.context("read sectors")?;
         let mut tally = Tally::default();
@@ -140,6 +144,10 @@ impl Reconciler {
                     audit.note(&entry);
                     let Entry { value: record, .. } = entry;
                     tally.count(&record.state);
+                    // A pass that is long, or that stood still in its midst, must not order what is done by now.
+                    if seen.at.elapsed() > SEEN_MAX {
+                        seen = self.look_around().await?;
+                    }
                     match self.look_at(&record, &seen).await {
                         Found::InOrder => {}
                         Found::Mended(pointers) => mended += pointers,
@@ -153,6 +161,7 @@ impl Reconciler {
     }
 
     async fn look_around(&self) -> anyhow::Result<Seen> {
+        let at = Instant::now();
         let queued = report::task_pointers(&self.nats).await.context("read open pointers")?.into_iter().collect();
         let results = report::open_results(&self.nats).await.context("read the results that wait")?;
         let unsettled = results.into_iter().map(|result| result.sector).collect();
@@ -161,7 +170,7 @@ impl Reconciler {
             tracing::error!("read which stores are lost: {}", host::exit::chain(&error));
             BTreeMap::new()
         });
-        Ok(Seen { queued, unsettled, lost })
+        Ok(Seen { at, queued, unsettled, lost })
     }
 
     async fn look_at(&self, record: &SectorRecord, seen: &Seen) -> Found {

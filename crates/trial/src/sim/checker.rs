@@ -105,9 +105,14 @@ impl Checker {
         }
     }
 
-    /// Nothing is ordered again of which the result is there and nobody has looked at it.
+    /// Nothing is ordered again of which the result is there and nobody has looked at it. While the event of the last
+    /// transition is missing, whoever made it may still be ordering: an order whose answer was lost is sent again.
     fn ordered(&mut self, at_ms: u64, payload: &[u8]) {
         let Ok(task) = decode::<Task>(payload) else { return };
+        let seq = self.records.get(&task.sector).map_or(0, |record| record.seq);
+        if seq > 0 && !self.events.get(&task.sector).is_some_and(|events| events.contains(&seq)) {
+            return;
+        }
         let written = self.written.get(&task.sector).copied().unwrap_or(0);
         let waits = self.waiting.values().find(|(sector, stage, since)| {
             (*sector, *stage) == (task.sector, task.stage) && *since > written && *since + UNSEEN_MS < at_ms
