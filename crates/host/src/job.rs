@@ -21,7 +21,6 @@
 //! watched and ended as a child would be, only its exit status is never known.
 
 use std::{
-    ffi::OsString,
     fmt, io,
     os::unix::process::ExitStatusExt as _,
     path::PathBuf,
@@ -37,8 +36,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::family::{MARK, end_marked};
 use self::{family::Family, group::Group, leader::Leader, log::Log, memory::Appetite, silence::Silence};
+pub use self::{
+    family::{MARK, end_marked},
+    spec::{JobSpec, Kin, Orphan},
+};
 
 mod family;
 mod group;
@@ -46,6 +48,7 @@ mod leader;
 mod log;
 mod memory;
 mod silence;
+mod spec;
 mod stat;
 
 /// How long the kernel may take to end what was killed. Only a process stuck in the kernel takes longer.
@@ -59,43 +62,6 @@ const TICK_FIRST: Duration = Duration::from_millis(20);
 
 /// How often it is looked whether a killed group is gone.
 const GONE_TICK: Duration = Duration::from_millis(5);
-
-/// What to start, and its limits.
-#[derive(Debug, Clone)]
-pub struct JobSpec {
-    /// The program.
-    pub program: PathBuf,
-    /// Its arguments.
-    pub args: Vec<OsString>,
-    /// Where it runs.
-    pub dir: PathBuf,
-    /// Variables it gets besides those of this process.
-    pub env: Vec<(OsString, OsString)>,
-    /// Where its stdout and stderr are appended. Past 16 MiB it starts anew.
-    pub stderr: PathBuf,
-    /// How long it may take.
-    pub deadline: Option<Duration>,
-    /// Its progress file, and how long it may neither rewrite that nor use the processor.
-    pub silence: Option<(PathBuf, Duration)>,
-    /// Bytes of memory of its own (mapped files do not count) that it and its group may hold. Looked at once a second:
-    /// only the kernel's limit of a cgroup is exact.
-    pub memory_max: Option<u64>,
-    /// How it is known, wherever it moves.
-    pub kin: Kin,
-    /// How long it may take to end after TERM.
-    pub grace: Duration,
-}
-
-/// What a job's processes have in common besides their group.
-#[derive(Debug, Clone, Default)]
-pub struct Kin {
-    /// What the variable [`MARK`] holds in their environment; must be the job's alone. Whoever carries it is ended with
-    /// the job.
-    pub mark: Option<OsString>,
-    /// Folders of the job's own cgroup, one for each hierarchy. Whoever is in it is ended with the job, and what the
-    /// kernel kills in it for want of memory is known for certain.
-    pub cgroups: Vec<PathBuf>,
-}
 
 /// How a job ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,25 +130,6 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
-}
-
-/// A process that an earlier one started as a [`Job`] and left running, and its limits from now on.
-#[derive(Debug, Clone)]
-pub struct Orphan {
-    /// Its process id, which is also that of its group.
-    pub pid: u32,
-    /// Where its stdout and stderr go.
-    pub stderr: PathBuf,
-    /// How long it may still take.
-    pub deadline: Option<Duration>,
-    /// As in [`JobSpec`].
-    pub silence: Option<(PathBuf, Duration)>,
-    /// As in [`JobSpec`].
-    pub memory_max: Option<u64>,
-    /// As in [`JobSpec`].
-    pub kin: Kin,
-    /// How long it may take to end after TERM.
-    pub grace: Duration,
 }
 
 /// A child process in a process group of its own. Dropped before its end, the group is killed, unless it was left.

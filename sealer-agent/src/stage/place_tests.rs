@@ -19,8 +19,7 @@ async fn stores_that_fail_are_passed_over() {
     let dir = tempfile::tempdir().unwrap();
     let [away, unreadable, good] = ["away", "unreadable", "good"].map(|name| store(&dir.path().join(name)));
     fs::remove_file(away.path.join(paths::IDENTITY)).unwrap();
-    unreadable.reserve(&allocated(1), 0, now()).unwrap();
-    durable::write(&unreadable.files(allocated(1).id).manifest(), b"{}").unwrap();
+    durable::write(&paths::sectors(&unreadable.path), b"no folder").unwrap();
 
     let id = good.id;
     let mut stores = Stores { local: vec![away, unreadable, good], ..Stores::default() };
