@@ -33,6 +33,8 @@ use super::{
 
 const READY: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Height below which there is no fork.
+const YOUNG: i64 = 20;
 const SUPERVISE_EVERY: Duration = Duration::from_millis(200);
 
 /// Everything that runs.
@@ -47,7 +49,7 @@ pub(super) struct Cluster {
     pub(super) node: Node,
     /// Held for writing while no epoch may pass.
     pub(super) clock: RwLock<()>,
-    /// Up to this height the chain was abandoned once.
+    /// Up to this height the chain was abandoned once, or is not to be: the miner was made there.
     pub(super) forked_below: Mutex<i64>,
     pub(super) nats: Nats,
     pub(super) view: View,
@@ -105,7 +107,7 @@ impl Cluster {
             devnet: Mutex::new(devnet),
             recorder: Mutex::new(recorder),
             clock: RwLock::default(),
-            forked_below: Mutex::default(),
+            forked_below: Mutex::new(YOUNG),
             nats,
             view: View::default(),
             miner: MinerId(0),
