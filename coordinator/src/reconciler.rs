@@ -64,6 +64,7 @@ pub(crate) struct Reconciler {
 /// What was true when a pass began. Pointers are read first, then results, then records: a task that is finished in
 /// between is seen by its pointer, by its result, or by what it made of the record.
 struct Seen {
+    /// When the results were read.
     at: Instant,
     queued: HashSet<TaskSubject>,
     unsettled: HashSet<SectorId>,
@@ -161,9 +162,10 @@ impl Reconciler {
     }
 
     async fn look_around(&self) -> anyhow::Result<Seen> {
-        let at = Instant::now();
         let queued = report::task_pointers(&self.nats).await.context("read open pointers")?.into_iter().collect();
         let results = report::open_results(&self.nats).await.context("read the results that wait")?;
+        // Not before: reading them may take longer than they are good for, and then each record would have them read.
+        let at = Instant::now();
         let unsettled = results.into_iter().map(|result| result.sector).collect();
         // A mark that cannot be read must not keep the other sectors waiting.
         let lost = self.stores.all().await.unwrap_or_else(|error| {
