@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use host::{
     cgroup::JobCgroup,
     durable,
-    job::{Job, JobEnd, JobSpec, Kin, Orphan},
+    job::{Job, JobEnd, JobSpec, Kin, Orphan, Watch},
 };
 use prover::job::{JobResult, Output, PROGRESS, Progress, REQUEST, RESULT, Request, STDERR};
 use streams::{
@@ -140,12 +140,7 @@ impl Prover {
             args,
             dir: dir.to_owned(),
             env: at.seat.env().into_iter().chain(at.terms.env.iter().cloned()).collect(),
-            stderr: dir.join(STDERR),
-            deadline: Some(at.terms.time_limit),
-            silence: at.silence(),
-            memory_max: at.terms.memory_max,
-            kin: at.kin(),
-            grace: self.grace,
+            watch: self.watched_for(at, Duration::ZERO),
         };
         let job = Job::start(spec).map_err(|error| {
             let message = format!("{:#}", anyhow::Error::from(error));
@@ -157,6 +152,18 @@ impl Prover {
         at.gate.begun(at.subject);
         tracing::debug!(pid = job.pid(), job = %dir.display(), "prover started");
         Ok(job)
+    }
+
+    /// How a prover that ran for so long already is watched.
+    fn watched_for(&self, at: &AtWork<'_>, ran: Duration) -> Watch {
+        Watch {
+            stderr: at.dir.path().join(STDERR),
+            deadline: Some(at.terms.time_limit.saturating_sub(ran)),
+            silence: at.silence(),
+            memory_max: at.terms.memory_max,
+            kin: at.kin(),
+            grace: self.grace,
+        }
     }
 
     async fn earlier(&self, at: &AtWork<'_>, request: &Request) -> Result<Earlier, Halt> {
@@ -197,15 +204,7 @@ impl Prover {
 
     fn adopt(&self, at: &AtWork<'_>, child: &Child) -> Result<Option<Job>, Halt> {
         let ran = Duration::from_millis(now().ms_since(child.started_at));
-        let orphan = Orphan {
-            pid: child.process.pid,
-            stderr: at.dir.path().join(STDERR),
-            deadline: Some(at.terms.time_limit.saturating_sub(ran)),
-            silence: at.silence(),
-            memory_max: at.terms.memory_max,
-            kin: at.kin(),
-            grace: self.grace,
-        };
+        let orphan = Orphan { pid: child.process.pid, watch: self.watched_for(at, ran) };
         let job = Job::adopt(orphan, || child.process.is_alive());
         let job = job.context("adopt a prover").map_err(Halt::disk)?;
         host::failpoint!("agent.child.adopted");

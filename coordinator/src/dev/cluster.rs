@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use chain::key::{KeyKind, LocalKey};
 use host::{
     exit::{CliError, Exit},
-    job::{Job, JobEnd, JobSpec, Kin},
+    job::{Job, JobEnd, JobSpec, Kin, Watch},
 };
 use streams::server::{ServerOptions, ServerProcess, find_or_install};
 use tokio::task::JoinSet;
@@ -192,12 +192,14 @@ impl Cluster {
             args: args.iter().map(OsString::from).collect(),
             dir: self.dir.clone(),
             env: self.environment(),
-            stderr: self.logs().join(format!("{name}.log")),
-            deadline: None,
-            silence: None,
-            memory_max: None,
-            kin: Kin::default(),
-            grace: GRACE,
+            watch: Watch {
+                stderr: self.logs().join(format!("{name}.log")),
+                deadline: None,
+                silence: None,
+                memory_max: None,
+                kin: Kin::default(),
+                grace: GRACE,
+            },
         };
         let job = Job::start(spec).with_context(|| format!("start {name}"))?;
         let token = CancellationToken::new();

@@ -39,7 +39,7 @@ use tokio_util::sync::CancellationToken;
 use self::{family::Family, group::Group, leader::Leader, log::Log, memory::Appetite, silence::Silence};
 pub use self::{
     family::{MARK, end_marked},
-    spec::{JobSpec, Kin, Orphan},
+    spec::{JobSpec, Kin, Orphan, Watch},
 };
 
 mod family;
@@ -163,14 +163,14 @@ impl Job {
     ///
     /// The log cannot be opened, or the program does not start.
     pub fn start(spec: JobSpec) -> Result<Self, StartError> {
-        let log_error = |source| StartError::Log { path: spec.stderr.clone(), source };
+        let log_error = |source| StartError::Log { path: spec.watch.stderr.clone(), source };
         let spawn_error = |source| StartError::Spawn { program: spec.program.clone(), source };
-        let log = Log::open(&spec.stderr).map_err(log_error)?;
+        let log = Log::open(&spec.watch.stderr).map_err(log_error)?;
         let (stdout, stderr) = (log.handle().map_err(log_error)?, log.handle().map_err(log_error)?);
         // Before the child exists, so that its end cannot be missed.
         let children = unix::signal(unix::SignalKind::child()).map_err(spawn_error)?;
-        let memory = memory::Kills::among(&spec.kin.cgroups);
-        let family = Family::of(spec.kin);
+        let memory = memory::Kills::among(&spec.watch.kin.cgroups);
+        let family = Family::of(spec.watch.kin.clone());
         let child = Command::new(&spec.program)
             .args(&spec.args)
             .current_dir(&spec.dir)
@@ -186,19 +186,7 @@ impl Job {
             .id()
             .and_then(Group::led_by)
             .ok_or_else(|| spawn_error(io::Error::other("the child has no process id")))?;
-        let now = Instant::now();
-        Ok(Self {
-            when_cancelled: WhenCancelled::End,
-            leader: Leader::Child { child, children },
-            group,
-            log,
-            silence: spec.silence.map(|(file, limit)| Silence::watch(file, limit, group, now)),
-            deadline: spec.deadline.map(|limit| now + limit),
-            appetite: spec.memory_max.map(|bytes_max| Appetite { group, bytes_max }),
-            family,
-            grace: spec.grace,
-            memory,
-        })
+        Ok(Self::watched(Leader::Child { child, children }, group, log, memory, spec.watch))
     }
 
     /// Takes over a job that an earlier process left running; `None` when it is gone, or `is_it` says that the process
@@ -209,23 +197,28 @@ impl Job {
     ///
     /// Its log cannot be opened, or the kernel does not let it be watched.
     pub fn adopt(orphan: Orphan, is_it: impl FnOnce() -> bool) -> io::Result<Option<Self>> {
-        let Some(group) = Group::led_by(orphan.pid) else { return Ok(None) };
-        let log = Log::open(&orphan.stderr)?;
-        let memory = memory::Kills::among(&orphan.kin.cgroups);
-        let Some(leader) = Leader::adopt(orphan.pid, is_it)? else { return Ok(None) };
+        let Orphan { pid, watch } = orphan;
+        let Some(group) = Group::led_by(pid) else { return Ok(None) };
+        let log = Log::open(&watch.stderr)?;
+        let memory = memory::Kills::among(&watch.kin.cgroups);
+        let Some(leader) = Leader::adopt(pid, is_it)? else { return Ok(None) };
+        Ok(Some(Self::watched(leader, group, log, memory, watch)))
+    }
+
+    fn watched(leader: Leader, group: Group, log: Log, memory: memory::Kills, watch: Watch) -> Self {
         let now = Instant::now();
-        Ok(Some(Self {
+        Self {
             when_cancelled: WhenCancelled::End,
             leader,
             group,
             log,
-            silence: orphan.silence.map(|(file, limit)| Silence::watch(file, limit, group, now)),
-            deadline: orphan.deadline.map(|limit| now + limit),
-            appetite: orphan.memory_max.map(|bytes_max| Appetite { group, bytes_max }),
-            family: Family::of(orphan.kin),
-            grace: orphan.grace,
+            silence: watch.silence.map(|(file, limit)| Silence::watch(file, limit, group, now)),
+            deadline: watch.deadline.map(|limit| now + limit),
+            appetite: watch.memory_max.map(|bytes_max| Appetite { group, bytes_max }),
+            family: Family::of(watch.kin),
+            grace: watch.grace,
             memory,
-        }))
+        }
     }
 
     /// Its process id, which is also that of its group.

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use host::{
     durable::{self, FileLock},
     exit::{CliError, Exit},
-    job::{Job, JobSpec, Kin},
+    job::{Job, JobSpec, Kin, Watch},
 };
 use prover::job::{Output, Replica, Request, STDERR, Work};
 use sha2::{Digest as _, Sha256};
@@ -105,12 +105,14 @@ impl Bench {
             args: vec![self.job.clone().into()],
             dir: self.job.clone(),
             env: Vec::new(),
-            stderr: self.job.join(STDERR),
-            deadline: Some(self.limit),
-            silence: None,
-            memory_max: None,
-            kin: Kin { mark: Some(self.job.clone().into()), cgroups: Vec::new() },
-            grace: self.grace,
+            watch: Watch {
+                stderr: self.job.join(STDERR),
+                deadline: Some(self.limit),
+                silence: None,
+                memory_max: None,
+                kin: Kin { mark: Some(self.job.clone().into()), cgroups: Vec::new() },
+                grace: self.grace,
+            },
         };
         let job = Job::start(spec).context("start a prover")?;
         let end = job.wait(&self.stop).await;

@@ -16,9 +16,17 @@ pub struct JobSpec {
     pub dir: PathBuf,
     /// Variables it gets besides those of this process.
     pub env: Vec<(OsString, OsString)>,
+    /// How it is watched.
+    pub watch: Watch,
+}
+
+/// Where a job's talk goes, what it may take, and how its processes are known: for one that is started and for one that
+/// is adopted.
+#[derive(Debug, Clone)]
+pub struct Watch {
     /// Where its stdout and stderr are appended. Past 16 MiB it starts anew.
     pub stderr: PathBuf,
-    /// How long it may take.
+    /// How long it may take, from its start or its adoption.
     pub deadline: Option<Duration>,
     /// Its progress file, and how long it may neither rewrite that nor use the processor.
     pub silence: Option<(PathBuf, Duration)>,
@@ -42,21 +50,11 @@ pub struct Kin {
     pub cgroups: Vec<PathBuf>,
 }
 
-/// A process that an earlier one started as a [`Job`] and left running, and its limits from now on.
+/// A process that an earlier one started as a [`Job`] and left running.
 #[derive(Debug, Clone)]
 pub struct Orphan {
     /// Its process id, which is also that of its group.
     pub pid: u32,
-    /// Where its stdout and stderr go.
-    pub stderr: PathBuf,
-    /// How long it may still take.
-    pub deadline: Option<Duration>,
-    /// As in [`JobSpec`].
-    pub silence: Option<(PathBuf, Duration)>,
-    /// As in [`JobSpec`].
-    pub memory_max: Option<u64>,
-    /// As in [`JobSpec`].
-    pub kin: Kin,
-    /// How long it may take to end after TERM.
-    pub grace: Duration,
+    /// How it is watched from now on.
+    pub watch: Watch,
 }

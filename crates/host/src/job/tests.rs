@@ -9,18 +9,25 @@ use super::*;
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(100);
 
+/// With a log of its own and time enough.
+fn watched(dir: &TempDir) -> Watch {
+    let (stderr, kin) = (dir.path().join("stderr.log"), Kin::default());
+    Watch { stderr, deadline: Some(LONG), silence: None, memory_max: None, kin, grace: LONG }
+}
+
 fn sh(dir: &TempDir, script: &str) -> JobSpec {
+    sh_watched(dir, script, |_| ())
+}
+
+fn sh_watched(dir: &TempDir, script: &str, but: impl FnOnce(&mut Watch)) -> JobSpec {
+    let mut watch = watched(dir);
+    but(&mut watch);
     JobSpec {
         program: "/bin/sh".into(),
         args: vec!["-c".into(), script.into()],
         dir: dir.path().to_owned(),
         env: vec![("JOB_WORD".into(), "given".into())],
-        stderr: dir.path().join("stderr.log"),
-        deadline: Some(LONG),
-        silence: None,
-        memory_max: None,
-        kin: Kin::default(),
-        grace: LONG,
+        watch,
     }
 }
 
@@ -94,7 +101,7 @@ async fn a_cancelled_child_may_tidy_up() {
 async fn a_family_that_ignores_term_is_killed_after_the_grace() {
     let dir = tempdir().unwrap();
     let script = "trap '' TERM; sh -c 'echo $$ > child; while :; do sleep 1; done' & echo $$ > parent; wait";
-    let job = Job::start(JobSpec { grace: SHORT, ..sh(&dir, script) }).unwrap();
+    let job = Job::start(sh_watched(&dir, script, |watch| watch.grace = SHORT)).unwrap();
     let (pid, cancel) = (job.pid(), CancellationToken::new());
     let (child, parent) = (dir.path().join("child"), dir.path().join("parent"));
     let (end, child) = tokio::join!(job.wait(&cancel), async {
@@ -111,7 +118,7 @@ async fn a_family_that_ignores_term_is_killed_after_the_grace() {
 #[tokio::test]
 async fn a_deadline_ends_a_job() {
     let dir = tempdir().unwrap();
-    let end = run(JobSpec { deadline: Some(SHORT), ..sh(&dir, "exec sleep 1000") }).await;
+    let end = run(sh_watched(&dir, "exec sleep 1000", |watch| watch.deadline = Some(SHORT))).await;
     assert_eq!(end, JobEnd::TimedOut);
 }
 
@@ -119,7 +126,8 @@ async fn a_deadline_ends_a_job() {
 async fn silence_ends_a_job() {
     let dir = tempdir().unwrap();
     let silence = Some((dir.path().join("progress"), SHORT));
-    let end = run(JobSpec { silence, ..sh(&dir, "echo layer 1 > progress; exec sleep 1000") }).await;
+    let script = "echo layer 1 > progress; exec sleep 1000";
+    let end = run(sh_watched(&dir, script, |watch| watch.silence = silence)).await;
     assert_eq!(end, JobEnd::Silent);
 }
 
@@ -128,7 +136,11 @@ async fn who_computes_is_not_silent() {
     let dir = tempdir().unwrap();
     let silence = Some((dir.path().join("progress"), Duration::from_secs(1)));
     let deadline = Some(Duration::from_secs(4));
-    let end = run(JobSpec { silence, deadline, ..sh(&dir, "while :; do :; done") }).await;
+    let end = run(sh_watched(&dir, "while :; do :; done", |watch| {
+        watch.silence = silence;
+        watch.deadline = deadline;
+    }))
+    .await;
     assert_eq!(end, JobEnd::TimedOut);
 }
 
@@ -181,16 +193,7 @@ fn orphan(dir: &TempDir, script: &str) -> (std::process::Child, Orphan) {
     use std::os::unix::process::CommandExt as _;
     let mut command = std::process::Command::new("/bin/sh");
     let child = command.args(["-c", script]).current_dir(dir.path()).process_group(0).spawn().unwrap();
-    let stderr = dir.path().join("stderr.log");
-    let orphan = Orphan {
-        pid: child.id(),
-        stderr,
-        deadline: Some(LONG),
-        silence: None,
-        memory_max: None,
-        kin: Kin::default(),
-        grace: LONG,
-    };
+    let orphan = Orphan { pid: child.id(), watch: watched(dir) };
     (child, orphan)
 }
 
@@ -215,7 +218,7 @@ async fn an_orphan_is_ended_like_a_child() {
     let dir = tempdir().unwrap();
     let (mut child, mut orphan) = orphan(&dir, "sleep 60 & echo $! > grandchild; wait");
     let grandchild = line_in(&dir.path().join("grandchild")).await;
-    orphan.deadline = Some(SHORT);
+    orphan.watch.deadline = Some(SHORT);
     let job = Job::adopt(orphan, || true).unwrap().expect("it runs");
     assert_eq!(job.wait(&CancellationToken::new()).await, JobEnd::TimedOut);
     assert!(is_dead(&grandchild), "the grandchild lives");
@@ -232,8 +235,7 @@ async fn a_job_that_is_left_works_on_and_can_be_adopted() {
     cancel.cancel();
     assert_eq!(job.wait(&cancel).await, JobEnd::Left);
     assert!(!is_dead(&pid.to_string()), "it was ended");
-    let (stderr, kin) = (dir.path().join("stderr.log"), Kin::default());
-    let orphan = Orphan { pid, stderr, deadline: Some(SHORT), silence: None, memory_max: None, kin, grace: LONG };
+    let orphan = Orphan { pid, watch: Watch { deadline: Some(SHORT), ..watched(&dir) } };
     let job = Job::adopt(orphan, || true).unwrap().expect("it runs");
     assert_eq!(job.wait(&CancellationToken::new()).await, JobEnd::TimedOut);
     assert!(is_dead(&pid.to_string()), "it lives");
@@ -255,7 +257,7 @@ async fn a_daemon_that_left_the_group_ends_with_its_job() {
     let script =
         "setsid sh -c 'echo $$ > daemon; while :; do sleep 0.05; done' & while ! [ -s daemon ]; do sleep 0.01; done";
     let kin = Kin { mark: Some(dir.path().into()), cgroups: vec![] };
-    assert_eq!(run(JobSpec { kin, ..sh(&dir, script) }).await, JobEnd::Exited { code: 0 });
+    assert_eq!(run(sh_watched(&dir, script, |watch| watch.kin = kin)).await, JobEnd::Exited { code: 0 });
     let daemon = line_in(&dir.path().join("daemon")).await;
     assert!(is_dead(&daemon), "process {daemon} was left behind");
 }
@@ -264,6 +266,6 @@ async fn a_daemon_that_left_the_group_ends_with_its_job() {
 async fn whoever_holds_more_than_it_may_is_out_of_memory() {
     let dir = tempdir().unwrap();
     let script = "(head -c 100000000 /dev/zero; sleep 1000) | tail -n 1";
-    let end = run(JobSpec { memory_max: Some(32 << 20), ..sh(&dir, script) }).await;
+    let end = run(sh_watched(&dir, script, |watch| watch.memory_max = Some(32 << 20))).await;
     assert_eq!(end, JobEnd::OutOfMemory);
 }
