@@ -9,6 +9,7 @@ pub(crate) mod check;
 pub(crate) mod choice;
 pub(crate) mod condition;
 pub(crate) mod copy;
+pub(crate) mod entries;
 pub(crate) mod foreign;
 pub(crate) mod health;
 pub(crate) mod held;

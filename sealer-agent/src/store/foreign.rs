@@ -10,7 +10,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -18,6 +18,7 @@ use streams::id::SectorId;
 
 use super::{
     StoreError,
+    entries::{self, entries},
     paths::{self, ReplicaPaths},
     persistent::proving_files,
 };
@@ -69,7 +70,8 @@ fn name_of(name: &str) -> Name {
 /// Looks through a folder. Nothing is read but names, and nothing is changed.
 pub(crate) fn look(root: &Path) -> Result<Folder, StoreError> {
     let mut folder = Folder::default();
-    for (name, path) in entries(root)? {
+    for path in entries(root)? {
+        let name = entries::name_of(&path);
         if !KNOWN.contains(&name.as_str()) && name != "scratch" {
             folder.strays.push((path, "not of the layout of lotus and damocles"));
         }
@@ -118,7 +120,8 @@ impl Folder {
     /// The sectors that the names in one of the folders tell, each with its name where that is unusual.
     fn named(&mut self, dir: &Path) -> Result<BTreeMap<SectorId, Option<String>>, StoreError> {
         let mut found = BTreeMap::new();
-        for (name, path) in entries(dir)? {
+        for path in entries(dir)? {
+            let name = entries::name_of(&path);
             match name_of(&name) {
                 Name::Sector(sector) => {
                     found.insert(sector, None);
@@ -134,24 +137,10 @@ impl Folder {
     }
 }
 
-/// In the order of names; nothing where there is no folder.
-fn entries(dir: &Path) -> Result<Vec<(String, PathBuf)>, StoreError> {
-    let read = match fs::read_dir(dir) {
-        Ok(read) => read,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(StoreError::io("read", dir)(error)),
-    };
-    let mut found = Vec::new();
-    for entry in read {
-        let entry = entry.map_err(StoreError::io("read", dir))?;
-        found.push((entry.file_name().to_string_lossy().into_owned(), entry.path()));
-    }
-    found.sort();
-    Ok(found)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn sector(number: u64) -> SectorId {

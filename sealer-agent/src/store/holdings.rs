@@ -1,9 +1,6 @@
 //! What stores hold, page by page, as their manifests say.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use streams::{
     id::{Place, SectorId, StoreId},
@@ -13,6 +10,7 @@ use streams::{
 
 use super::{
     StoreError, Stores,
+    entries::{entries, name_of},
     high_water::{self, Numbers},
     identity,
     manifest::Manifest,
@@ -93,17 +91,11 @@ fn persistent(page: &mut Page, store: StoreId, path: &Path, held: &mut Vec<Held>
 
 /// The sectors that names in a folder tell, with their paths.
 pub(crate) fn sectors_in(dir: &Path) -> Result<Vec<(SectorId, PathBuf)>, StoreError> {
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(StoreError::io("read", dir)(error)),
-    };
     let mut found = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(StoreError::io("read", dir))?;
-        let name = entry.file_name().to_string_lossy().into_owned();
+    for entry in entries(dir)? {
+        let name = name_of(&entry);
         if let Some(sector) = paths::sector_of(name.strip_suffix(".json").unwrap_or(&name)) {
-            found.push((sector, entry.path()));
+            found.push((sector, entry));
         }
     }
     Ok(found)

@@ -1,6 +1,6 @@
 //! Pages of what stores hold.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs};
 
 use host::durable;
 use streams::{

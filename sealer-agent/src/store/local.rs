@@ -1,9 +1,6 @@
 //! A store in which sectors are sealed.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use host::durable;
 use streams::{
@@ -14,7 +11,9 @@ use streams::{
 };
 
 use super::{
-    StoreError, high_water, identity,
+    StoreError,
+    entries::entries,
+    high_water, identity,
     manifest::{Manifest, Mark},
     paths::{self, SectorPaths},
     scratch::Scratch,
@@ -53,14 +52,14 @@ pub(crate) struct Usage {
 #[derive(Debug, Default)]
 struct Promises {
     known: Vec<Promise>,
-    /// Bytes that each sector has written whose promise cannot be read.
-    unknown: Vec<u64>,
+    /// Bytes that each sector has written whose promise cannot be read, with the reason.
+    unknown: Vec<(u64, StoreError)>,
 }
 
 impl Promises {
     /// All of them, where each that cannot be read is taken for one of `needed` bytes.
     fn assuming(self, needed: u64) -> impl Iterator<Item = Promise> {
-        let assumed = self.unknown.into_iter().map(move |taken| Promise { reserved: needed, taken });
+        let assumed = self.unknown.into_iter().map(move |(taken, _)| Promise { reserved: needed, taken });
         self.known.into_iter().chain(assumed)
     }
 }
@@ -78,8 +77,11 @@ impl LocalStore {
     /// What can still be promised to a sector that needs `needed` bytes. One whose promise cannot be read counts as if it
     /// had been promised as much: a broken manifest must neither close a store nor overfill it.
     pub(crate) fn room(&self, needed: u64, keep_free: u64) -> Result<u64, StoreError> {
-        let promises = self.promises()?.assuming(needed);
-        Ok(space::room(space::space(&self.path)?.free, promises, keep_free))
+        let promises = self.promises()?;
+        for (_, error) in &promises.unknown {
+            tracing::warn!("{}: `sealer-agent store check` says more", host::exit::chain(error));
+        }
+        Ok(space::room(space::space(&self.path)?.free, promises.assuming(needed), keep_free))
     }
 
     /// Promises a sector room for its whole life, durably. Asked again for the same sector, it has it already.
@@ -166,24 +168,14 @@ impl LocalStore {
     }
 
     fn promises(&self) -> Result<Promises, StoreError> {
-        let sectors = paths::sectors(&self.path);
-        let entries = match fs::read_dir(&sectors) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Promises::default()),
-            Err(error) => return Err(StoreError::io("read", &sectors)(error)),
-        };
         let mut promises = Promises::default();
-        for entry in entries {
-            let root = entry.map_err(StoreError::io("read", &sectors))?.path();
+        for root in entries(&paths::sectors(&self.path))? {
             match Manifest::read(&SectorPaths { root: root.clone() }.manifest()) {
                 Ok(Some(manifest)) => {
                     promises.known.push(Promise { reserved: manifest.reserved_bytes, taken: space::taken(&root) });
                 }
                 Ok(None) => {}
-                Err(error) => {
-                    tracing::warn!("{:#}: `sealer-agent store check` says more", anyhow::Error::from(error));
-                    promises.unknown.push(space::taken(&root));
-                }
+                Err(error) => promises.unknown.push((space::taken(&root), error)),
             }
         }
         Ok(promises)

@@ -1,5 +1,7 @@
 //! Room, and what a stage finds when it begins.
 
+use std::fs;
+
 use streams::{
     id::Incarnation,
     proof::{Bytes32, Drawn},

@@ -1,7 +1,7 @@
 //! A copy on its way into a persistent store: a folder that is also the promise of the room it will take.
 
 use std::{
-    fs, io,
+    fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     time::Duration,
@@ -18,6 +18,7 @@ use streams::{
 use super::{
     StoreError,
     copy::Prefix,
+    entries::entries,
     manifest::Mark,
     paths,
     space::{self, Promise},
@@ -146,7 +147,7 @@ pub(crate) fn remove(store: &Path, sector: SectorId) -> Result<(), StoreError> {
 /// many.
 pub(crate) fn sweep(store: &Path, patience: Duration) -> Result<usize, StoreError> {
     let mut removed = 0;
-    for root in folders(store)? {
+    for root in entries(&paths::partials(store))? {
         let is_old = fs::metadata(note_path(&root))
             .and_then(|meta| meta.modified())
             .is_ok_and(|noted| noted.elapsed().is_ok_and(|age| age >= patience));
@@ -159,20 +160,10 @@ pub(crate) fn sweep(store: &Path, patience: Duration) -> Result<usize, StoreErro
     Ok(removed)
 }
 
-fn folders(store: &Path) -> Result<Vec<PathBuf>, StoreError> {
-    let folder = paths::partials(store);
-    let entries = match fs::read_dir(&folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(StoreError::io("read", &folder)(error)),
-    };
-    entries.map(|entry| entry.map(|entry| entry.path()).map_err(StoreError::io("read", &folder))).collect()
-}
-
 /// Room promised to copies on their way, but for `sector`'s own.
 pub(crate) fn promises(store: &Path, sector: Option<SectorId>) -> Result<Vec<Promise>, StoreError> {
     let mut promises = Vec::new();
-    for root in folders(store)? {
+    for root in entries(&paths::partials(store))? {
         // One that is just begun, or ends, has none; one that cannot be read begins anew.
         if let Ok(Some(note)) = read(&root)
             && Some(note.sector) != sector
