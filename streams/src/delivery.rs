@@ -108,7 +108,7 @@ impl Delivery {
         let started = Instant::now();
         loop {
             match self.ask(verdict.clone(), ACK_TRY).await {
-                Err(error @ (QueueError::Unavailable { .. } | QueueError::TimedOut { .. })) => {
+                Err(error) if error.may_pass() => {
                     if started.elapsed() + RETRY_EVERY > ACK_LIMIT {
                         return Err(error);
                     }

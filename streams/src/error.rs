@@ -122,6 +122,11 @@ pub enum QueueError {
 }
 
 impl QueueError {
+    /// Whether it may pass by itself: an election, a server that starts, an answer that was lost.
+    pub(crate) const fn may_pass(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::TimedOut { .. })
+    }
+
     /// What a person can do about it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {

@@ -145,7 +145,7 @@ impl Nats {
                     Answer::Refused { error } if error.passes() => error.into_error(what),
                     Answer::Refused { error } => return Err(error.into_error(what)),
                 },
-                Err(error @ (QueueError::Unavailable { .. } | QueueError::TimedOut { .. })) => error,
+                Err(error) if error.may_pass() => error,
                 Err(error) => return Err(error),
             };
             if started.elapsed() + RETRY_EVERY > API_LIMIT {

@@ -142,9 +142,7 @@ pub(super) async fn open<T: Text>(
     let started = Instant::now();
     loop {
         match open_once(bucket, filter, from, headers_only).await {
-            Err(error @ (QueueError::Unavailable { .. } | QueueError::TimedOut { .. }))
-                if started.elapsed() + RETRY_EVERY < API_LIMIT =>
-            {
+            Err(error) if error.may_pass() && started.elapsed() + RETRY_EVERY < API_LIMIT => {
                 tracing::debug!(bucket = %bucket.name, filter, %error, "open again");
                 tokio::time::sleep(RETRY_EVERY).await;
             }

@@ -60,9 +60,14 @@ pub(super) async fn at_failpoint(
     failpoint: &str,
     rng: &mut ChaCha8Rng,
 ) -> anyhow::Result<Outcome> {
-    let stage = occasions::killed_in(failpoint);
     occasions::lengthen(cluster, failpoint, true)?;
-    let mut outcome = missed(format!("{failpoint} was not reached"));
+    let outcome = dies_at(cluster, failpoint, rng).await;
+    occasions::lengthen(cluster, failpoint, false)?;
+    outcome
+}
+
+async fn dies_at(cluster: &Arc<Cluster>, failpoint: &str, rng: &mut ChaCha8Rng) -> anyhow::Result<Outcome> {
+    let stage = occasions::killed_in(failpoint);
     for try_number in 0..TRIES {
         let Some((member, _turn, _)) = busy_agent(cluster, stage, rng).await else { continue };
         let mut program = member.program().await;
@@ -90,13 +95,11 @@ pub(super) async fn at_failpoint(
                 None => Recovery::Nothing,
             };
             let work = held.first().map_or_else(|| failpoint.to_owned(), |held| format!("{held}, at {failpoint}"));
-            outcome = Ok(Outcome::Hit(Hit::new(&member.name, work, recovery)));
-            break;
+            return Ok(Outcome::Hit(Hit::new(&member.name, work, recovery)));
         }
         if let Some(end) = end {
             member.note_end(end);
         }
     }
-    occasions::lengthen(cluster, failpoint, false)?;
-    outcome
+    missed(format!("{failpoint} was not reached"))
 }

@@ -125,8 +125,7 @@ async fn once(cluster: &Cluster, occasion: Occasion, victim: &str) -> anyhow::Re
     Ok(())
 }
 
-/// The stage in which an agent is to be killed, and whether that stage is to be long: its restart finds the prover at
-/// work.
+/// The stage in which an agent is to be killed, made long so that its restart finds the prover at work.
 pub(super) fn killed_in(failpoint: &str) -> Option<Stage> {
     matches!(failpoint, "agent.child.adopted" | "agent.job_dir.taken_over").then_some(Stage::Pc1)
 }

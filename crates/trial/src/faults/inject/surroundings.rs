@@ -13,6 +13,8 @@ use crate::faults::{cluster::Cluster, member::Role, view::Held};
 
 /// Deepest reorg: below the fast preset's finality.
 pub(super) const DEPTH_MAX: i64 = 4;
+/// How long the chain may take to grow above its last fork.
+const HIGHER_WITHIN: Duration = Duration::from_secs(60);
 const TASKS: &str = "TASKS";
 /// The stream of sector records.
 const RECORDS: &str = "KV_SECTORS";
@@ -69,9 +71,8 @@ pub(super) async fn purge(cluster: &Cluster) -> anyhow::Result<Outcome> {
 /// final, and nothing is promised for that.
 pub(super) async fn fork(cluster: &Cluster, depth: i64, how: serde_json::Value) -> anyhow::Result<()> {
     let mut above = cluster.forked_below.lock().await;
-    while cluster.node.height() <= *above {
-        tokio::time::sleep(super::LOOK_EVERY).await;
-    }
+    let higher = super::until(HIGHER_WITHIN, || (cluster.node.height() > *above).then_some(()));
+    higher.await.context("the chain did not grow above its last fork")?;
     let _held = cluster.clock.write().await;
     let height = cluster.node.height();
     cluster.node.call("Devnet.Reorganise", json!([depth, how])).await?;
