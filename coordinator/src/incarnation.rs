@@ -9,7 +9,7 @@
 //!  a life          │ the same, less far    │ lead
 //!  a life          │ the same, further     │ it went back in time: refuse to lead
 //!  a life          │ a later one           │ it went back in time: refuse to lead
-//!  `CLUSTER next`  │ anything              │ a rebuild was not finished: refuse to lead
+//!  `CLUSTER next`  │ anything              │ a rebuild or restore is not finished: refuse
 //! ```
 //!
 //! Where it refuses, a person runs `coordinator rebuild`: only that begins another life.
@@ -66,9 +66,9 @@ pub(crate) enum Lost {
     /// It holds another network's sectors.
     #[error("the queue holds sectors of network {queue}, and the chain node is of {node}")]
     WrongNetwork { queue: String, node: String },
-    /// Somebody began a rebuild.
-    #[error("a rebuild to incarnation {0} was begun and is not finished")]
-    Unfinished(Incarnation),
+    /// Somebody began a rebuild or a restore.
+    #[error("incarnation {life} was begun and is not finished: {because}")]
+    Unfinished { life: Incarnation, because: String },
 }
 
 impl Lost {
@@ -79,7 +79,10 @@ impl Lost {
                 "`coordinator rebuild` brings sectors back from stores and chain; if a new queue is meant to begin, remove {}",
                 memory.path().display()
             ),
-            Self::Unfinished(_) => "run `coordinator rebuild` again: it goes on where it was".to_owned(),
+            Self::Unfinished { because, .. } if because.starts_with(RESTORED) => {
+                "run `coordinator restore` of that backup again, with --replace".to_owned()
+            }
+            Self::Unfinished { .. } => "run `coordinator rebuild` again: it goes on where it was".to_owned(),
             Self::WrongNetwork { .. } => "correct chain.api or nats.url in coordinator.toml".to_owned(),
         }
     }
@@ -105,6 +108,9 @@ pub(crate) struct Found {
     pub(crate) sequences: BTreeMap<String, u64>,
 }
 
+/// Why a life begins that a restore brought back, up to the backup's name.
+pub(crate) const RESTORED: &str = "restored from a backup of";
+
 /// What follows from what is found and what is remembered.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
@@ -119,7 +125,7 @@ pub(crate) enum Standing {
 /// Decides whether this queue may be led.
 pub(crate) fn compare(memory: Option<&Memory>, found: &Found, network: &str) -> Result<Standing, Lost> {
     if let Some(next) = &found.next {
-        return Err(Lost::Unfinished(next.incarnation));
+        return Err(Lost::Unfinished { life: next.incarnation, because: next.because.clone() });
     }
     let Some(life) = &found.life else {
         return match memory {

@@ -72,7 +72,8 @@ fn another_network_is_refused_whatever_is_remembered() {
 fn a_rebuild_that_was_cut_off_is_refused_by_those_who_remember_and_those_who_do_not() {
     for memory in [None, Some(memory(2, 9))] {
         let there = Found { next: Some(life(3, 200)), ..found(Some(life(2, 100)), 9) };
-        assert_eq!(compare(memory.as_ref(), &there, NETWORK), Err(Lost::Unfinished(Incarnation(3))));
+        let begun = Lost::Unfinished { life: Incarnation(3), because: life(3, 200).because };
+        assert_eq!(compare(memory.as_ref(), &there, NETWORK), Err(begun));
     }
 }
 

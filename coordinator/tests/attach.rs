@@ -2,15 +2,16 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
-#[path = "attach/cluster.rs"]
+#[path = "provider/cluster.rs"]
+#[expect(dead_code, reason = "deaths at failpoints are for programs that have some")]
 mod cluster;
-#[path = "attach/folder.rs"]
+#[path = "provider/folder.rs"]
 mod folder;
 
 use std::collections::BTreeMap;
 
-use cluster::{Cluster, LIMIT};
-use folder::{Folder, sector};
+use cluster::{Beginning, Cluster, LIMIT};
+use folder::{Folder, PROOF, sector};
 use prover::params::{Circuit, devnet_folder, ensure, folder_in_use};
 use serde_json::Value;
 use streams::testing::wait_for;
@@ -36,7 +37,7 @@ fn verdict(said: &BTreeMap<String, (String, String)>, number: u64) -> (&str, &st
 async fn arrived(root: &std::path::Path) -> (Folder, Cluster) {
     let parameters = devnet_folder().unwrap();
     assert_eq!(folder_in_use(), parameters, "set FIL_PROOFS_PARAMETER_CACHE to the devnet parameters");
-    ensure(folder::PROOF, &[Circuit::WindowPost], &parameters, |_| {}).unwrap();
+    ensure(PROOF, &[Circuit::WindowPost], &parameters, |_| {}).unwrap();
     let folder = Folder::new(root);
     let sealed = [1, 2, 3].map(|number| (number, folder.seal(number)));
     for number in [3, 4, 5] {
@@ -45,7 +46,8 @@ async fn arrived(root: &std::path::Path) -> (Folder, Cluster) {
     folder.flip(2);
     folder.file("update/s-t01000-5", b"an update");
     folder.file("sealed/s-t01000-9.tmp", b"left over");
-    (folder, Cluster::start(root, &sealed).await)
+    let beginning = Beginning { proof: PROOF, sectors: &sealed, verifier: prover::verifier(), env: &[] };
+    (folder, Cluster::start(root, &beginning).await)
 }
 
 #[tokio::test(flavor = "multi_thread")]

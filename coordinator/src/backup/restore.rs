@@ -20,7 +20,7 @@ use tokio::io::AsyncReadExt as _;
 
 use super::{Backup, BackupError, file_name};
 use crate::{
-    incarnation::{Found, NEXT, look},
+    incarnation::{Found, NEXT, RESTORED, look},
     memory::{Memory, MemoryError, MemoryFile},
 };
 
@@ -143,7 +143,7 @@ async fn begin(
 
 /// Why a life begins, in the words of `CLUSTER`.
 pub(crate) fn because(backup: &Backup) -> String {
-    format!("restored from a backup of {}", super::name_of(backup.taken_at))
+    format!("{RESTORED} {}", super::name_of(backup.taken_at))
 }
 
 /// What the backup remembers, where this folder remembers less.

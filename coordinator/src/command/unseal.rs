@@ -91,18 +91,29 @@ async fn until_whole(started: &UnsealStarted, limit: Duration, policy: Policy) -
     let web = web.map_err(|e| CliError::new(Exit::Failure, "set up HTTP").because(e))?;
     let began = Instant::now();
     let mut pause = LOOK_FIRST;
+    let mut is_away = false;
     loop {
-        let response = web.get(&started.url).send().await.map_err(|e| broken(started, e))?;
-        match response.status() {
-            status if status.is_success() || status.is_redirection() => return Ok(response),
-            reqwest::StatusCode::NOT_FOUND | reqwest::StatusCode::SERVICE_UNAVAILABLE => {}
-            status => {
-                let words =
-                    response.json::<Refusal>().await.map_or_else(|_| status.to_string(), |refusal| refusal.error);
-                return Err(CliError::new(Exit::Failure, format!("unseal: {words}")));
+        let is_late = began.elapsed() > limit;
+        match web.get(&started.url).send().await {
+            Ok(response) => match response.status() {
+                status if status.is_success() || status.is_redirection() => return Ok(response),
+                reqwest::StatusCode::NOT_FOUND | reqwest::StatusCode::SERVICE_UNAVAILABLE => is_away = false,
+                status => {
+                    let words =
+                        response.json::<Refusal>().await.map_or_else(|_| status.to_string(), |refusal| refusal.error);
+                    return Err(CliError::new(Exit::Failure, format!("unseal: {words}")));
+                }
+            },
+            // A coordinator that starts again still has the order.
+            Err(error) if !is_late => {
+                if !std::mem::replace(&mut is_away, true) {
+                    let why = host::exit::chain(&error.without_url());
+                    eprintln!("the coordinator is away, {} is asked again: {why}", started.url);
+                }
             }
+            Err(error) => return Err(broken(started, error)),
         }
-        if began.elapsed() > limit {
+        if is_late {
             return Err(CliError::new(
                 Exit::Unavailable,
                 format!("the bytes did not come within {}", humantime::format_duration(limit)),

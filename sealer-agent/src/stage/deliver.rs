@@ -1,26 +1,55 @@
 //! Putting unsealed bytes where they were asked for.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use anyhow::Context as _;
+use host::retry::Backoff;
 use sha2::{Digest as _, Sha256};
 use streams::{message::UnsealOrder, proof::Bytes32};
-use tokio::io::AsyncReadExt as _;
+use tokio::{io::AsyncReadExt as _, time::Instant};
 use tokio_util::io::ReaderStream;
 
 const CHUNK_BYTES: usize = 1 << 20;
+/// How long a receiver that is away is waited for: hours of unsealing are not thrown away for its restart.
+const AWAY_MAX: Duration = Duration::from_secs(600);
+const AGAIN_FIRST: Duration = Duration::from_secs(1);
+const AGAIN_MAX: Duration = Duration::from_secs(15);
 
 /// Sends the payload, which is the head of `file`, by HTTP `PUT`; returns its digest.
 pub(crate) async fn put(http: &reqwest::Client, file: &Path, order: &UnsealOrder) -> anyhow::Result<Bytes32> {
     let digest = digest(file, order.payload_bytes).await.with_context(|| format!("read {}", file.display()))?;
-    let payload = tokio::fs::File::open(file).await?.take(order.payload_bytes);
+    let began = Instant::now();
+    let mut pauses = Backoff::new(AGAIN_FIRST, AGAIN_MAX).delays();
+    loop {
+        let payload = tokio::fs::File::open(file).await?.take(order.payload_bytes);
+        let Err(error) = send(http, payload, order).await else { return Ok(digest) };
+        match pauses.next().filter(|_| is_away(&error) && began.elapsed() < AWAY_MAX) {
+            Some(pause) => {
+                tracing::warn!("deliver to {}, tried again: {}", order.deliver_to, host::exit::chain(&error));
+                tokio::time::sleep(pause).await;
+            }
+            None => return Err(error.into()),
+        }
+    }
+}
+
+async fn send(
+    http: &reqwest::Client,
+    payload: tokio::io::Take<tokio::fs::File>,
+    order: &UnsealOrder,
+) -> reqwest::Result<()> {
     http.put(&order.deliver_to)
         .header(reqwest::header::CONTENT_LENGTH, order.payload_bytes)
         .body(reqwest::Body::wrap_stream(ReaderStream::with_capacity(payload, CHUNK_BYTES)))
         .send()
         .await?
-        .error_for_status()?;
-    Ok(digest)
+        .error_for_status()
+        .map(drop)
+}
+
+/// Whether this says nothing of the payload.
+fn is_away(error: &reqwest::Error) -> bool {
+    error.status().map_or_else(|| !error.is_builder(), |status| status.is_server_error())
 }
 
 /// The digest of the first `bytes` bytes, which must be there.

@@ -19,7 +19,8 @@ use tokio::{
 };
 
 /// Why a try ended.
-enum Broken {
+#[derive(Debug)]
+pub(super) enum Broken {
     /// Perhaps not the next time.
     ForNow(anyhow::Error),
     /// Asking again changes nothing.
@@ -27,21 +28,21 @@ enum Broken {
 }
 
 /// Fetches a piece, going on where a try broke off. Under its name it is only when it is whole and has its digest.
-pub(super) async fn fetch(http: &reqwest::Client, piece: &Piece, path: &Path, retries: &Backoff) -> anyhow::Result<()> {
-    let mut part = Part::create(path.with_extension("part")).await?;
+pub(super) async fn fetch(http: &reqwest::Client, piece: &Piece, path: &Path, retries: &Backoff) -> Result<(), Broken> {
+    let mut part = Part::create(path.with_extension("part")).await.map_err(Broken::ForGood)?;
     let mut pauses = retries.delays();
     loop {
         match part.go_on(http, piece).await {
             Ok(()) => break,
-            Err(Broken::ForGood(error)) => return Err(error),
+            Err(Broken::ForGood(error)) => return Err(Broken::ForGood(error)),
             Err(Broken::ForNow(error)) => {
-                let Some(pause) = pauses.next() else { return Err(error) };
+                let Some(pause) = pauses.next() else { return Err(Broken::ForNow(error)) };
                 tracing::warn!(piece = piece.name, bytes = part.bytes, "fetched in part, trying again: {error:#}");
                 tokio::time::sleep(pause).await;
             }
         }
     }
-    part.publish(piece, path).await
+    part.publish(piece, path).await.map_err(Broken::ForGood)
 }
 
 /// What was fetched so far.

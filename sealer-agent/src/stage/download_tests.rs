@@ -20,7 +20,7 @@ use prover::piece_commitment;
 use sha2::{Digest as _, Sha256};
 use streams::{proof::Bytes32, sector::Piece};
 
-use super::fetch;
+use super::{Broken, fetch};
 
 const SIGNATURE: &str = "X-Amz-Signature=CANARY";
 const PAYLOAD: &[u8] = b"a piece that comes in parts is put together as it was";
@@ -113,7 +113,7 @@ impl Web {
         let retries = Backoff::new(Duration::from_millis(1), Duration::from_millis(2)).tries(3);
         match fetch(&reqwest::Client::new(), piece, &path, &retries).await {
             Ok(()) => Ok(std::fs::read(&path).unwrap()),
-            Err(error) => {
+            Err(Broken::ForNow(error) | Broken::ForGood(error)) => {
                 assert!(!path.exists(), "{error:#}");
                 Err(format!("{error:#}"))
             }
@@ -166,4 +166,16 @@ async fn other_bytes_of_the_same_length_are_no_piece() {
     let nobody = Piece { url: "http://127.0.0.1:1/pieces/1".to_owned(), ..web.piece() };
     let error = web.fetched(&nobody).await.unwrap_err();
     assert!(error.contains("http://127.0.0.1:1/pieces/1") && error.contains("refused"), "{error}");
+}
+
+#[tokio::test]
+async fn a_source_that_is_away_is_told_from_one_that_lacks_the_piece() {
+    let tries = Backoff::new(Duration::from_millis(1), Duration::from_millis(1)).tries(1);
+    let away = StatusCode::SERVICE_UNAVAILABLE;
+    for (answers, passes) in [(away, true), (StatusCode::NOT_FOUND, false)] {
+        let web = Web::start(&[Turn::Answer(answers), Turn::Answer(answers)]).await;
+        let dir = tempfile::tempdir().unwrap();
+        let broken = fetch(&reqwest::Client::new(), &web.piece(), &dir.path().join("0"), &tries).await.unwrap_err();
+        assert_eq!(matches!(broken, Broken::ForNow(_)), passes, "{answers}: {broken:?}");
+    }
 }

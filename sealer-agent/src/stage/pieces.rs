@@ -3,13 +3,21 @@
 use std::time::Duration;
 
 use host::{durable, retry::Backoff};
-use streams::{message::FailureClass, sector::SectorRecord};
+use streams::{
+    id::Timestamp,
+    message::FailureClass,
+    sector::{Piece, SectorRecord},
+};
 
-use super::{Tools, download};
+use super::{
+    Tools,
+    download::{self, Broken},
+};
 use crate::{
     blocking::blocking,
     child::AtWork,
     halt::Halt,
+    now::now,
     store::{StoreError, paths::SectorPaths},
 };
 
@@ -17,6 +25,8 @@ use crate::{
 const PAUSE_FIRST: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(20);
 const TRIES_MAX: u32 = 6;
+/// When a source that is away is asked the next time: that is not the sector's fault, and costs it no attempt.
+const AWAY_MS: u64 = 60_000;
 
 /// Fetches every piece into the sector's folder, each under its name only when it is whole and has its digest.
 pub(crate) async fn fetch(
@@ -35,14 +45,24 @@ pub(crate) async fn fetch(
         at.posted.phase(&format!("fetch piece {} of {}", index + 1, record.pieces.len()));
         let path = files.piece(index);
         tokio::select! {
-            fetched = download::fetch(&tools.downloads, piece, &path, &retries) => fetched.map_err(|error| {
-                let error = error.context(format!("fetch piece \"{}\"", piece.name));
-                Halt::failed(FailureClass::RetryHere, "piece-not-fetched", format!("{error:#}"))
-            })?,
+            fetched = download::fetch(&tools.downloads, piece, &path, &retries) => {
+                fetched.map_err(|broken| halt(piece, broken))?;
+            }
             () = at.stop.cancelled() => return Err(Halt::Interrupted),
         }
     }
     Ok(())
+}
+
+fn halt(piece: &Piece, broken: Broken) -> Halt {
+    let (class, code, error) = match broken {
+        Broken::ForNow(error) => {
+            (FailureClass::WaitUntil(Timestamp(now().0.saturating_add(AWAY_MS))), "piece-source-away", error)
+        }
+        Broken::ForGood(error) => (FailureClass::RetryHere, "piece-not-fetched", error),
+    };
+    let error = error.context(format!("fetch piece \"{}\"", piece.name));
+    Halt::failed(class, code, format!("{error:#}"))
 }
 
 /// Removes what was fetched: after add-piece the staged file has it.

@@ -1,13 +1,13 @@
-//! A chain whose miner proved elsewhere until now, and a cluster that never heard of its sectors.
+//! A chain with a miner, and a cluster that is to work for it: real programs, each in a process of its own.
 
 use std::{
     fs,
     io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::{fs::OpenOptionsExt as _, process::ExitStatusExt as _},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use chain::key::{KeyKind, LocalKey};
@@ -16,6 +16,7 @@ use devnet::{
     rpc::{Shared, router},
 };
 use fvm_shared::econ::TokenAmount;
+use prover::Verifier;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use streams::{
@@ -23,23 +24,38 @@ use streams::{
     id::SectorNumber,
     kv::{Bucket, BucketName},
     nats::Nats,
-    proof::Commitment,
+    proof::{Commitment, SealProof},
     records::AgentRecord,
     testing::{TestServer, wait_for},
 };
 use tokio::{net::TcpListener, task::JoinSet};
 
-use crate::folder::{MINER, PROOF};
+use crate::folder::MINER;
 
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 const EPOCH: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// The variable that names the place at which a program kills itself.
+const FAILPOINT: &str = "SEALSTREAM_FAILPOINT";
 
-/// Everything but the folder.
+/// Everything but the folder of sectors.
 pub(crate) struct Cluster {
     pub(crate) chain: Shared,
-    home: PathBuf,
+    pub(crate) home: PathBuf,
+    /// What every program is told beside its configuration.
+    env: Vec<(String, String)>,
     _node: JoinSet<()>,
     pub(crate) server: TestServer,
+}
+
+/// What a cluster begins with.
+pub(crate) struct Beginning<'a> {
+    pub(crate) proof: SealProof,
+    /// Sectors that the miner has, of these replicas.
+    pub(crate) sectors: &'a [(u64, Commitment)],
+    /// What the chain verifies with.
+    pub(crate) verifier: Arc<dyn Verifier>,
+    pub(crate) env: &'a [(&'a str, &'a str)],
 }
 
 /// A program that runs until it is dropped.
@@ -51,7 +67,7 @@ pub(crate) struct Program {
 impl Drop for Program {
     fn drop(&mut self) {
         let _gone_already = kill_process(Pid::from_child(&self.child), Signal::TERM);
-        self.child.wait().unwrap();
+        let _ended_already = self.child.wait();
         if std::thread::panicking() {
             eprintln!("== {}\n{}", self.log.display(), fs::read_to_string(&self.log).unwrap_or_default());
         }
@@ -63,11 +79,39 @@ impl Program {
     pub(crate) fn kill9(mut self) {
         self.child.kill().unwrap();
     }
+
+    /// Waits until it has killed itself at its failpoint.
+    pub(crate) async fn has_died(self) {
+        self.has_died_while(async || ()).await;
+    }
+
+    /// The same, while something is done again and again.
+    pub(crate) async fn has_died_while(self, meanwhile: impl AsyncFnMut()) {
+        let status = self.ended(meanwhile).await;
+        assert_eq!(status.signal(), Some(Signal::KILL.as_raw()), "it ended by itself: {status}");
+    }
+
+    /// Waits until it has done what it was to do.
+    pub(crate) async fn has_succeeded(self) {
+        let status = self.ended(async || ()).await;
+        assert!(status.success(), "it ended with {status}");
+    }
+
+    async fn ended(mut self, mut meanwhile: impl AsyncFnMut()) -> ExitStatus {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(began.elapsed() < LIMIT, "it did not come to its end, or to its failpoint");
+            meanwhile().await;
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
 }
 
 impl Cluster {
-    /// The miner has these sectors, of these replicas.
-    pub(crate) async fn start(root: &Path, sectors: &[(u64, Commitment)]) -> Self {
+    pub(crate) async fn start(root: &Path, beginning: &Beginning<'_>) -> Self {
         let home = root.join("home");
         fs::create_dir_all(&home).unwrap();
         let [worker, owner] = ["coordinator", "poster"].map(|service| {
@@ -86,11 +130,11 @@ impl Cluster {
         genesis.miners = vec![GenesisMiner {
             owner,
             worker,
-            proof: PROOF,
+            proof: beginning.proof,
             funds: TokenAmount::from_whole(100_000),
-            sectors: sectors.iter().map(presealed).collect(),
+            sectors: beginning.sectors.iter().map(presealed).collect(),
         }];
-        let chain = Shared::new(Devnet::new(genesis, prover::verifier()).unwrap());
+        let chain = Shared::new(Devnet::new(genesis, Arc::clone(&beginning.verifier)).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let node = format!("http://{}", listener.local_addr().unwrap());
         let app = router(chain.clone());
@@ -112,7 +156,8 @@ impl Cluster {
         ] {
             host::durable::write(&home.join(name), text.as_bytes()).unwrap();
         }
-        Self { chain, home, _node: tasks, server }
+        let env = beginning.env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Self { chain, home, env, _node: tasks, server }
     }
 
     fn command(&self, program: &str) -> Command {
@@ -120,15 +165,26 @@ impl Cluster {
         let mut command = Command::new(bin);
         command.env("SEALSTREAM_HOME", &self.home).stdin(Stdio::null());
         command.env("FIL_PROOFS_PARAMETER_CACHE", prover::params::devnet_folder().unwrap());
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }
 
     /// Starts a program.
     pub(crate) fn spawn(&self, program: &str, args: &[&str]) -> Program {
+        self.spawn_with(program, args, &[])
+    }
+
+    /// Starts a program that kills itself at a failpoint.
+    pub(crate) fn spawn_to_die(&self, program: &str, args: &[&str], failpoint: &str) -> Program {
+        self.spawn_with(program, args, &[(FAILPOINT, failpoint)])
+    }
+
+    fn spawn_with(&self, program: &str, args: &[&str], env: &[(&str, &str)]) -> Program {
         let log = self.home.join(format!("{program}.log"));
-        let file = fs::File::create(&log).unwrap();
-        let child = self.command(program).args(args).stdout(file.try_clone().unwrap()).stderr(file).spawn().unwrap();
-        Program { child, log }
+        let file = fs::File::options().create(true).append(true).open(&log).unwrap();
+        let mut command = self.command(program);
+        command.args(args).envs(env.iter().copied()).stdout(file.try_clone().unwrap()).stderr(file);
+        Program { child: command.spawn().unwrap(), log }
     }
 
     /// Starts to attach a folder, with a prover that never ends; returns once it hangs, with its process.
@@ -169,9 +225,14 @@ impl Cluster {
     /// Starts a coordinator and waits until it leads.
     pub(crate) async fn coordinator(&self) -> Program {
         let coordinator = self.spawn("coordinator", &["run"]);
+        self.until_led().await;
+        coordinator
+    }
+
+    /// Waits until a coordinator leads.
+    pub(crate) async fn until_led(&self) {
         let nats = self.nats().await;
         wait_for(LIMIT, || async { nats.ask(&InfoRequest {}, LIMIT).await.map_err(|e| e.to_string()) }).await;
-        coordinator
     }
 
     /// Lets epochs pass until `look` finds what it looks for. While an agent works, the chain stands still: a proof
