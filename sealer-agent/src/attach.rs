@@ -91,8 +91,8 @@ pub(crate) async fn run(home: &Path, config: &Config, args: &AttachArgs) -> Resu
         ));
     }
     let stop = stop_on_signal()?;
-    let bench = Bench::open(home, &path, config, stop)?;
-    let (desk, incarnation) = (Desk::connect(config).await?, Incarnation::FIRST);
+    let bench = Bench::open(home, &path, config, stop.clone())?;
+    let (desk, incarnation) = (Desk::connect(config, stop).await?, Incarnation::FIRST);
     let mut attaching = Attaching { home, args, path, place, desk, bench, rows: Rows::new(&found), incarnation };
     let done = attaching.all(found).await;
     attaching.bench.clear()?;
@@ -113,7 +113,12 @@ fn of_miners(sectors: BTreeMap<SectorId, Option<String>>, miners: &[MinerId]) ->
     chosen
 }
 
-/// A signal ends the prover that is at work, and the command after it.
+fn interrupted() -> CliError {
+    CliError::new(Exit::Interrupted, "interrupted")
+        .hint("what was attached is attached; give the command again, and it goes on")
+}
+
+/// A signal ends the prover that is at work, or the wait for an answer, and the command after it.
 fn stop_on_signal() -> Result<CancellationToken, CliError> {
     let stop = CancellationToken::new();
     let (signal, told) = (host::signal::shutdown().context("listen to signals")?, stop.clone());

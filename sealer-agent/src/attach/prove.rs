@@ -130,8 +130,7 @@ impl Bench {
             }
             Judged::Done(_) => Ok(Ended::Failed(outcome::wrong_output())),
             Judged::Failed(failure) => Ok(Ended::Failed(failure)),
-            Judged::Stopped | Judged::Left => Err(CliError::new(Exit::Interrupted, "interrupted")
-                .hint("what was attached is attached; give the command again, and it goes on")),
+            Judged::Stopped | Judged::Left => Err(super::interrupted()),
         }
     }
 }
