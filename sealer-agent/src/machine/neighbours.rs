@@ -5,8 +5,8 @@
 //! <home>/machine/<agent>.json  memory, GPUs and locks that the agent's jobs hold; what it serves that needs any
 //! ```
 //!
-//! A page counts while the process that wrote it lives; the jobs of one that died are entered again by whoever adopts
-//! them. Processors are not on it: too many jobs on those are slow, where too many on a GPU or in memory fail.
+//! A page counts while the process that wrote it lives, or a prover that outlived it. Whoever adopts that prover enters it
+//! on a page of its own. Processors are not on it: too many jobs on those are slow, where too many on a GPU or in memory fail.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +23,7 @@ use streams::{
 };
 
 use super::activity::Activity;
-use crate::process::ProcessId;
+use crate::{job_dir, process::ProcessId};
 
 /// What one agent says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +68,7 @@ pub(crate) struct Others {
 /// One agent's place among those of its host.
 #[derive(Debug)]
 pub(crate) struct Neighbours {
+    home: PathBuf,
     dir: PathBuf,
     own: PathBuf,
     process: ProcessId,
@@ -79,7 +80,24 @@ impl Neighbours {
         let dir = home.join("machine");
         durable::create_dir_all(&dir)?;
         let own = dir.join(format!("{agent}.json"));
-        Ok(Self { dir, own, process: ProcessId::current()? })
+        let neighbours = Self { home: home.to_owned(), dir, own, process: ProcessId::current()? };
+        neighbours.sweep()?;
+        Ok(neighbours)
+    }
+
+    /// Removes the pages of agents that are gone.
+    fn sweep(&self) -> io::Result<()> {
+        let _turn = self.turn()?;
+        for (path, page) in self.pages()? {
+            if !self.counts(&page)? {
+                durable::remove_file(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn counts(&self, page: &Page) -> io::Result<bool> {
+        Ok(page.process.is_alive() || job_dir::is_outlived(&self.home, &page.process)?)
     }
 
     /// Waits for its turn, which lasts as long as the answer lives: no longer than it takes to write a page.
@@ -93,27 +111,32 @@ impl Neighbours {
         durable::write(&self.own, &encode(&page).map_err(io::Error::other)?)
     }
 
-    /// What the others hold and serve. A page that cannot be read, as one of a later version, says nothing.
+    /// What the others hold and serve.
     pub(crate) fn others(&self) -> io::Result<Others> {
         let mut others = Others::default();
+        for (_, page) in self.pages()? {
+            if self.counts(&page)? {
+                others.add(page);
+            }
+        }
+        Ok(others)
+    }
+
+    /// The others' pages. One that cannot be read, as one of a later version, says nothing.
+    fn pages(&self) -> io::Result<Vec<(PathBuf, Page)>> {
+        let mut pages = Vec::new();
         for entry in std::fs::read_dir(&self.dir)? {
             let path = entry?.path();
             if path == self.own || path.extension() != Some(OsStr::new("json")) {
                 continue;
             }
             let Some(bytes) = durable::read(&path)? else { continue };
-            let page: Page = match decode(&bytes) {
-                Ok(page) => page,
-                Err(error) => {
-                    tracing::debug!("read {}: {error}", path.display());
-                    continue;
-                }
-            };
-            if page.process.is_alive() {
-                others.add(page);
+            match decode(&bytes) {
+                Ok(page) => pages.push((path, page)),
+                Err(error) => tracing::debug!("read {}: {error}", path.display()),
             }
         }
-        Ok(others)
+        Ok(pages)
     }
 }
 
@@ -160,6 +183,9 @@ mod tests {
         let gone = Neighbours { process: ProcessId { started: 1, ..b.process.clone() }, ..b };
         gone.write(held("1"), BTreeMap::new()).unwrap();
         assert_eq!(c.others().unwrap().held, held("0"), "who died holds nothing");
+        assert!(gone.own.is_file());
+        Neighbours::open(home.path(), &"d".parse().unwrap()).unwrap();
+        assert!(a.own.is_file() && !gone.own.exists(), "the next agent clears it away");
         durable::write(&gone.own, b"{}").unwrap();
         assert_eq!(c.others().unwrap().held, held("0"), "what cannot be read says nothing");
     }
