@@ -44,7 +44,7 @@ use crate::{
     journal::Journal,
     layout_watch,
     leftovers::{self, Sweeper},
-    machine::{self, activity::Activity, confine, neighbours::Neighbours, seats::Seats, terms::Terms},
+    machine::{self, activity::Activity, confine, seats::Seats, terms::Terms},
     names,
     now::now,
     process::ProcessId,
@@ -272,12 +272,10 @@ fn plan(home: &Path, config: &Config) -> Result<Plan, CliError> {
     config.machine.cgroup.as_deref().map_or(Ok(()), confine::check)?;
     let sectors = config.machine.sector_size.map(|size| size.0);
     let slots = slots::slots(&config.serve, &config.configured_slots(), means, sectors, config.allow_cpu)?;
+    let seats = Seats::new(config, means, &slots);
     let stores = open_stores(home, config, &slots)?;
     let program = here::prover(config)?;
     let (agent, dir, lock) = take_name(home, config, &place)?;
-    let neighbours = Neighbours::open(home, &agent)
-        .map_err(|e| CliError::new(Exit::Io, "look for other agents of this host").because(e))?;
-    let seats = Seats::beside(neighbours, config, means, &found, &slots);
     let own = std::env::current_exe().context("find this program")?;
     let prover = Prover { program, agent: own, grace: config.grace, leaves: config.leave_provers };
     Ok(Plan { place, agent, host, dir, slots, seats, terms, stores, prover, _lock: lock })

@@ -275,16 +275,6 @@ pub(crate) fn find(home: &Path) -> io::Result<Vec<Found>> {
     Ok(found)
 }
 
-/// Whether a prover still works on a job that a process which is gone had in hand.
-pub(crate) fn is_outlived(home: &Path, owner: &ProcessId) -> io::Result<bool> {
-    for found in find(home)?.into_iter().filter(|found| found.owner.process == *owner) {
-        if let Left::Running(_) = left(&found.path)? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
 /// Whether a live agent has the job in hand.
 pub(crate) fn is_in_hand(found: &Path) -> bool {
     found.is_dir() && !matches!(lock_orphan(found), Ok(Some(_)))

@@ -97,16 +97,3 @@ fn failed_jobs_are_kept_and_bounded() {
     assert_eq!(fs::read_dir(home.agent.failed()).unwrap().count(), FAILED_MAX);
     assert_eq!(find(home.dir.path()).unwrap().len(), 0);
 }
-
-#[test]
-fn a_prover_that_outlived_its_agent_is_seen_until_it_ends() {
-    let home = Home::new();
-    let found = home.orphan(1);
-    let is_outlived = || is_outlived(home.dir.path(), &found.owner.process).unwrap();
-    assert!(!is_outlived(), "it has no prover");
-    let child = |process| encode(&Child { process, started_at: Timestamp(1) }).unwrap();
-    durable::write(&found.path.join(CHILD), &child(ProcessId::current().unwrap())).unwrap();
-    assert!(is_outlived());
-    durable::write(&found.path.join(CHILD), &child(found.owner.process.clone())).unwrap();
-    assert!(!is_outlived(), "it has ended");
-}

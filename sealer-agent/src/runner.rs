@@ -38,8 +38,8 @@ use crate::{
     keep_alive,
     machine::{
         activity::Activity,
+        book::Shortage,
         seats::{Seat, Seats},
-        shortage::Shortage,
         terms::Terms,
     },
     now::now,

@@ -211,7 +211,12 @@ pub fn copy_with_sha256(from: &Path, to: &Path) -> io::Result<[u8; 32]> {
 ///
 /// [`io::ErrorKind::WouldBlock`] if somebody holds it. Otherwise those of the file system, with the path.
 pub fn lock_exclusive(path: &Path) -> io::Result<FileLock> {
-    let file = open_lock(path)?;
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .map_err(|error| at("open the lock", path, &error))?;
     match file.try_lock() {
         Ok(()) => Ok(FileLock { _file: file }),
         Err(TryLockError::WouldBlock) => Err(io::Error::new(
@@ -220,22 +225,6 @@ pub fn lock_exclusive(path: &Path) -> io::Result<FileLock> {
         )),
         Err(TryLockError::Error(error)) => Err(at("lock", path, &error)),
     }
-}
-
-/// The same, once whoever holds it lets go: for locks that are held for moments. Blocks.
-///
-/// # Errors
-///
-/// Those of the file system, with the path.
-pub fn lock_in_turn(path: &Path) -> io::Result<FileLock> {
-    let file = open_lock(path)?;
-    file.lock().map_err(|error| at("lock", path, &error))?;
-    Ok(FileLock { _file: file })
-}
-
-fn open_lock(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path);
-    file.map_err(|error| at("open the lock", path, &error))
 }
 
 /// A lock that this process holds.

@@ -13,16 +13,17 @@
 //!
 //! Pure: time comes in, in milliseconds of any clock that does not jump.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use streams::stage::Stage;
 
-use super::{activity::Activity, neighbours::Wants, shortage::Shortage};
+use super::activity::Activity;
 
 /// How much earlier the more urgent kind of work is asked for: several times what a request takes to be answered.
 pub(crate) const HEAD_START_MS: u64 = 60;
-/// The same where the more urgent kind is another agent's, which looks only every so often.
-pub(crate) const HEAD_START_ELSEWHERE_MS: u64 = 800;
 /// How long what did not fit is waited for, unless it comes again.
 pub(crate) const HUNGER_MS: u64 = 60_000;
 
@@ -42,15 +43,6 @@ pub(crate) struct Need {
     pub(crate) gpu: bool,
 }
 
-/// What other agents of the host hold, and what they serve beside us.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Elsewhere {
-    pub(crate) memory_bytes: u64,
-    pub(crate) gpus: BTreeSet<u32>,
-    pub(crate) locks: BTreeMap<String, u32>,
-    pub(crate) served: BTreeMap<Activity, Wants>,
-}
-
 /// What is said about one kind of work.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Rule {
@@ -60,6 +52,58 @@ pub(crate) struct Rule {
     pub(crate) stagger_ms: u64,
     /// Locks that a job holds.
     pub(crate) locks: BTreeSet<String>,
+}
+
+/// Why a job cannot start now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Shortage {
+    Cores { need: u32, free: u32, total: u32 },
+    Memory { need: u64, free: u64, total: u64 },
+    Gpu { total: u32 },
+    Lock { name: String },
+    AtOnce { max: u32 },
+    Stagger { until_ms: u64 },
+    Yields { to: Activity, until_ms: u64 },
+}
+
+impl Shortage {
+    /// When it ends by itself, if it does.
+    pub(crate) const fn until_ms(&self) -> Option<u64> {
+        match self {
+            Self::Stagger { until_ms } | Self::Yields { until_ms, .. } => Some(*until_ms),
+            Self::Cores { .. } | Self::Memory { .. } | Self::Gpu { .. } | Self::Lock { .. } | Self::AtOnce { .. } => {
+                None
+            }
+        }
+    }
+
+    /// Whether it can end at all.
+    const fn is_for_good(&self) -> bool {
+        match self {
+            Self::Cores { need, total, .. } => *need > *total,
+            Self::Memory { need, total, .. } => *need > *total,
+            Self::Gpu { total } => *total == 0,
+            Self::Lock { .. } | Self::AtOnce { .. } | Self::Stagger { .. } | Self::Yields { .. } => false,
+        }
+    }
+}
+
+impl fmt::Display for Shortage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gib = |bytes: &u64| bytes.div_ceil(1 << 30);
+        match self {
+            Self::Cores { need, free, total } => write!(f, "needs {need} cores, {free} of {total} are free"),
+            Self::Memory { need, free, total } => {
+                write!(f, "needs {} GiB of memory, {} of {} GiB are free", gib(need), free >> 30, gib(total))
+            }
+            Self::Gpu { total: 0 } => f.write_str("needs a GPU, and there is none"),
+            Self::Gpu { total } => write!(f, "needs a GPU, and all {total} are taken"),
+            Self::Lock { name } => write!(f, "lock \"{name}\" is held"),
+            Self::AtOnce { max } => write!(f, "{max} run already, and no more may at once"),
+            Self::Stagger { .. } => f.write_str("the last one has only just started"),
+            Self::Yields { to, .. } => write!(f, "{to} comes first"),
+        }
+    }
 }
 
 /// A job's entry.
@@ -90,9 +134,6 @@ pub(crate) struct Book {
     given_ms: BTreeMap<Activity, u64>,
     /// What was in hand and did not fit, until when it is waited for.
     hungry: BTreeMap<Activity, (Need, u64)>,
-    elsewhere: Elsewhere,
-    /// When another agent was last seen to have given back what others may wait for.
-    freed_elsewhere_ms: Option<u64>,
 }
 
 /// The smaller, the more urgent: a missed deadline costs power, a late C2 a deposit, a late PC2 only time.
@@ -118,19 +159,7 @@ impl Book {
     /// An empty one. What no rule is for has none.
     pub(crate) fn new(means: Means, rules: BTreeMap<Activity, Rule>, locks: BTreeMap<String, u32>) -> Self {
         let (held, started_ms, given_ms, hungry) = Default::default();
-        let (elsewhere, freed_elsewhere_ms) = Default::default();
-        Self { means, rules, locks, held, next: 0, started_ms, given_ms, hungry, elsewhere, freed_elsewhere_ms }
-    }
-
-    /// Notes what others hold now.
-    pub(crate) fn look_elsewhere(&mut self, elsewhere: Elsewhere, now_ms: u64) {
-        let before = std::mem::replace(&mut self.elsewhere, elsewhere);
-        let holders = |name: &String| self.elsewhere.locks.get(name).copied().unwrap_or(0);
-        if before.gpus.difference(&self.elsewhere.gpus).next().is_some()
-            || before.locks.iter().any(|(name, before)| *before > holders(name))
-        {
-            self.freed_elsewhere_ms = Some(now_ms);
-        }
+        Self { means, rules, locks, held, next: 0, started_ms, given_ms, hungry }
     }
 
     /// Whether to ask the queue for such work now, when it is `served` beside the others.
@@ -152,35 +181,11 @@ impl Book {
             .filter(|other| urgency(**other) < urgency(activity))
             .map(|other| (urgency(*other), *other))
             .collect();
-        let elsewhere = self.more_urgent_elsewhere(activity, need);
-        let given = rivals.keys().chain([&activity]).filter_map(|other| self.given_ms.get(other));
-        let freed = given.chain(&self.freed_elsewhere_ms).max();
-        let first = more_urgent.values().next().copied();
-        let to = first.into_iter().chain(elsewhere).min_by_key(|other| urgency(*other));
-        let (Some(freed), Some(to)) = (freed, to) else { return Ok(()) };
-        let head_starts = u64::try_from(more_urgent.len()).unwrap_or(u64::MAX).saturating_mul(HEAD_START_MS);
-        let elsewhere_ms = elsewhere.map_or(0, |_| HEAD_START_ELSEWHERE_MS);
-        let until_ms = freed.saturating_add(head_starts).saturating_add(elsewhere_ms);
-        if now_ms < until_ms { Err(Shortage::Yields { to, until_ms }) } else { Ok(()) }
-    }
-
-    /// The most urgent work of other agents that takes what this does, if it is more urgent.
-    fn more_urgent_elsewhere(&self, activity: Activity, need: Need) -> Option<Activity> {
-        let shares = |wants: &Wants| (need.gpu && wants.gpu) || !self.locks_of(activity).is_disjoint(&wants.locks);
-        let rivals = self.elsewhere.served.iter().filter(|(_, wants)| shares(wants)).map(|(other, _)| *other);
-        rivals.filter(|other| urgency(*other) < urgency(activity)).min_by_key(|other| urgency(*other))
-    }
-
-    /// Whether others hold anything of what is short here, so that it may end without our doing.
-    pub(crate) fn waits_for_others(&self, shortage: &Shortage) -> bool {
-        match shortage {
-            Shortage::Memory { .. } => self.elsewhere.memory_bytes > 0,
-            Shortage::Gpu { .. } => !self.elsewhere.gpus.is_empty(),
-            Shortage::Lock { name } => self.elsewhere.locks.contains_key(name),
-            Shortage::Cores { .. } | Shortage::AtOnce { .. } | Shortage::Stagger { .. } | Shortage::Yields { .. } => {
-                false
-            }
-        }
+        let freed = rivals.keys().chain([&activity]).filter_map(|other| self.given_ms.get(other)).max();
+        let (Some(freed), Some(to)) = (freed, more_urgent.values().next()) else { return Ok(()) };
+        let head_starts = u64::try_from(more_urgent.len()).unwrap_or(u64::MAX);
+        let until_ms = freed.saturating_add(head_starts.saturating_mul(HEAD_START_MS));
+        if now_ms < until_ms { Err(Shortage::Yields { to: *to, until_ms }) } else { Ok(()) }
     }
 
     /// Enters a job that starts.
@@ -225,21 +230,6 @@ impl Book {
         }
     }
 
-    /// Memory, GPUs and locks that jobs hold.
-    pub(crate) fn held(&self) -> (u64, BTreeSet<u32>, BTreeMap<String, u32>) {
-        let memory = self.held.values().map(|hold| hold.need.memory_bytes).fold(0, u64::saturating_add);
-        let mut locks: BTreeMap<String, u32> = BTreeMap::new();
-        for name in self.held.values().flat_map(|hold| self.locks_of(hold.activity)) {
-            *locks.entry(name.clone()).or_default() += 1;
-        }
-        (memory, self.held.values().filter_map(|hold| hold.gpu).collect(), locks)
-    }
-
-    /// What of this work others may wait for.
-    pub(crate) fn wants(&self, activity: Activity, need: Need) -> Wants {
-        Wants { gpu: need.gpu, locks: self.locks_of(activity).clone() }
-    }
-
     /// The GPU that a job has.
     pub(crate) fn gpu(&self, id: HoldId) -> Option<u32> {
         self.held.get(&id)?.gpu
@@ -251,8 +241,7 @@ impl Book {
     }
 
     fn enter(&mut self, activity: Activity, need: Need) -> HoldId {
-        let own = self.held.values().filter_map(|hold| hold.gpu);
-        let taken: BTreeSet<u32> = own.chain(self.elsewhere.gpus.iter().copied()).collect();
+        let taken: BTreeSet<u32> = self.held.values().filter_map(|hold| hold.gpu).collect();
         let gpu = if need.gpu { (0..self.means.gpus).find(|gpu| !taken.contains(gpu)) } else { None };
         let of_its_kind = self.held.values().filter(|hold| hold.activity == activity);
         let numbers: BTreeSet<usize> = of_its_kind.map(|hold| hold.number).collect();
@@ -301,8 +290,7 @@ impl Book {
             short.push(Shortage::Gpu { total: gpus });
         }
         for name in self.locks_of(activity) {
-            let own = self.count(|hold| self.locks_of(hold.activity).contains(name));
-            let holders = own.saturating_add(self.elsewhere.locks.get(name).copied().unwrap_or(0));
+            let holders = self.count(|hold| self.locks_of(hold.activity).contains(name));
             if holders >= self.locks.get(name).copied().unwrap_or(1) {
                 short.push(Shortage::Lock { name: name.clone() });
             }
@@ -336,11 +324,10 @@ impl Book {
     pub(crate) fn free(&self) -> Means {
         let cores: u32 = self.held.values().map(|hold| hold.need.cores).fold(0, u32::saturating_add);
         let memory: u64 = self.held.values().map(|hold| hold.need.memory_bytes).fold(0, u64::saturating_add);
-        let gpus_elsewhere = u32::try_from(self.elsewhere.gpus.len()).unwrap_or(u32::MAX);
         Means {
             cores: self.means.cores.saturating_sub(cores),
-            memory_bytes: self.means.memory_bytes.saturating_sub(memory).saturating_sub(self.elsewhere.memory_bytes),
-            gpus: self.means.gpus.saturating_sub(self.count(|hold| hold.need.gpu)).saturating_sub(gpus_elsewhere),
+            memory_bytes: self.means.memory_bytes.saturating_sub(memory),
+            gpus: self.means.gpus.saturating_sub(self.count(|hold| hold.need.gpu)),
         }
     }
 

@@ -12,13 +12,11 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     activity::Activity,
-    book::{Book, Elsewhere, HoldId, Means, Need, Rule},
+    book::{Book, HoldId, Means, Need, Rule, Shortage},
     config::StageSection,
     discover::Host,
     eta::Durations,
     needs,
-    neighbours::{Held, Neighbours},
-    shortage::Shortage,
 };
 use crate::{
     config::Config,
@@ -27,10 +25,6 @@ use crate::{
 
 /// Cores that one PC1 keeps busy, if there are so many.
 const PC1_CORES_MAX: u32 = 4;
-/// How often it is looked whether another agent of the host gave something back.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// A look that is no older is not repeated.
-const LOOK_LASTS: Duration = Duration::from_millis(50);
 
 /// What there is for jobs: what was found, unless the configuration says otherwise. `cores` are those that this process
 /// may use.
@@ -54,10 +48,6 @@ pub(crate) struct Seats {
 #[derive(Debug)]
 struct Desk {
     book: Mutex<Book>,
-    /// What CUDA calls the GPUs; by their numbers, as far as none was found and the configuration says that they are there.
-    gpus: Vec<String>,
-    neighbours: Option<Neighbours>,
-    looked: Mutex<Option<Instant>>,
     /// How often the book has changed.
     turns: watch::Sender<u64>,
     sections: BTreeMap<Activity, StageSection>,
@@ -72,30 +62,8 @@ struct Desk {
 }
 
 impl Seats {
-    /// Those of an agent that serves these slots, beside others of its host.
-    pub(crate) fn beside(
-        neighbours: Neighbours,
-        config: &Config,
-        means: Means,
-        host: &Host,
-        slots: &BTreeMap<Class, u32>,
-    ) -> Self {
-        let seats = Self::over(Desk {
-            neighbours: Some(neighbours),
-            gpus: host.gpus.iter().map(|gpu| gpu.id.clone()).collect(),
-            ..Self::desk(config, means, slots)
-        });
-        seats.write();
-        seats
-    }
-
-    /// Those of an agent that is alone.
-    #[cfg(any(test, feature = "simulated"))]
+    /// Those of an agent that serves these slots.
     pub(crate) fn new(config: &Config, means: Means, slots: &BTreeMap<Class, u32>) -> Self {
-        Self::over(Self::desk(config, means, slots))
-    }
-
-    fn desk(config: &Config, means: Means, slots: &BTreeMap<Class, u32>) -> Desk {
         let rule = |section: &StageSection| Rule {
             at_once: section.at_once,
             stagger_ms: millis(section.stagger.unwrap_or_default()),
@@ -107,11 +75,8 @@ impl Seats {
         // One core beside each GPU job; the rest is divided, so that slots that were asked for are never short of cores.
         let beside = if has_gpu { slots_of(Class::Pc2Gpu) + slots_of(Class::C2Gpu) } else { 0 };
         let pc1_cores = means.cores.saturating_sub(beside) / slots_of(Class::Pc1Cpu).max(1);
-        Desk {
+        Self::over(Desk {
             book: Mutex::new(Book::new(means, rules, config.machine.locks.clone())),
-            gpus: Vec::new(),
-            neighbours: None,
-            looked: Mutex::default(),
             turns: watch::Sender::default(),
             sections: config.stages.clone(),
             served: Activity::all().filter(|activity| slots.contains_key(&activity.class())).collect(),
@@ -121,7 +86,7 @@ impl Seats {
             seen: Mutex::default(),
             began: Instant::now(),
             durations: Mutex::default(),
-        }
+        })
     }
 
     /// Seats that never run out.
@@ -143,87 +108,24 @@ impl Seats {
     /// How long until a wait of one of these ends by itself.
     pub(crate) fn opens_in(&self, activities: &[Activity]) -> Option<Duration> {
         let now = self.now_ms();
-        let opens = |activity: &Activity| {
-            let shortage = self.asks(*activity).err()?;
-            match shortage.until_ms() {
-                Some(until) => Some(Duration::from_millis(until.saturating_sub(now).max(1))),
-                None => self.book().waits_for_others(&shortage).then_some(LOOK_EVERY),
-            }
-        };
-        activities.iter().filter_map(opens).min()
+        let untils = activities.iter().filter_map(|activity| self.asks(*activity).err()?.until_ms());
+        untils.min().map(|until| Duration::from_millis(until.saturating_sub(now).max(1)))
     }
 
     fn asks(&self, activity: Activity) -> Result<(), Shortage> {
-        let is_fresh = lock(&self.desk.looked).is_some_and(|looked| looked.elapsed() < LOOK_LASTS);
-        if !is_fresh {
-            self.look();
-        }
-        self.book().may_ask(activity, self.expected(activity), &self.served(), self.now_ms())
-    }
-
-    fn served(&self) -> BTreeMap<Activity, Need> {
-        self.desk.served.iter().map(|other| (*other, self.expected(*other))).collect()
+        let served = self.desk.served.iter().map(|other| (*other, self.expected(*other))).collect();
+        self.book().may_ask(activity, self.expected(activity), &served, self.now_ms())
     }
 
     /// Takes a seat for work that has come.
     pub(crate) fn take(&self, activity: Activity) -> Result<Seat, Shortage> {
-        let id = self.in_turn(|book| book.take(activity, self.expected(activity), self.now_ms()))?;
+        let id = self.book().take(activity, self.expected(activity), self.now_ms())?;
         Ok(self.seat(activity, id))
-    }
-
-    /// Changes the book, while no other agent of the host changes its own.
-    fn in_turn<T>(&self, change: impl FnOnce(&mut Book) -> T) -> T {
-        let turn = self.desk.neighbours.as_ref().map(Neighbours::turn).transpose();
-        // Without a turn two agents may take the same GPU, which is bad; never to work again is worse.
-        let _turn = turn.map_err(|error| tracing::warn!("wait for the other agents of this host: {error}"));
-        self.look();
-        let changed = change(&mut self.book());
-        self.write();
-        changed
-    }
-
-    /// Reads what the other agents of the host hold.
-    fn look(&self) {
-        let Some(neighbours) = &self.desk.neighbours else { return };
-        *lock(&self.desk.looked) = Some(Instant::now());
-        let others = match neighbours.others() {
-            Ok(others) => others,
-            Err(error) => return tracing::warn!("look at the other agents of this host: {error}"),
-        };
-        let Held { memory_bytes, gpus, locks } = others.held;
-        let gpus = gpus.iter().filter_map(|name| self.number_of(name)).collect();
-        let elsewhere = Elsewhere { memory_bytes, gpus, locks, served: others.serve };
-        self.book().look_elsewhere(elsewhere, self.now_ms());
-    }
-
-    /// Writes down what is held here.
-    fn write(&self) {
-        let Some(neighbours) = &self.desk.neighbours else { return };
-        let (memory_bytes, gpus, locks) = self.book().held();
-        let held = Held { memory_bytes, gpus: gpus.into_iter().map(|gpu| self.name_of(gpu)).collect(), locks };
-        let wants = self.served().into_iter().map(|(other, need)| (other, self.book().wants(other, need)));
-        let serves = wants.filter(|(_, wants)| wants.gpu || !wants.locks.is_empty()).collect();
-        if let Err(error) = neighbours.write(held, serves) {
-            tracing::warn!("tell the other agents of this host what is in use: {error}");
-        }
-    }
-
-    /// What CUDA calls a GPU.
-    fn name_of(&self, gpu: u32) -> String {
-        let given = usize::try_from(gpu).ok().and_then(|gpu| self.desk.gpus.get(gpu));
-        given.cloned().unwrap_or_else(|| gpu.to_string())
-    }
-
-    /// Ours of this name, if we have it.
-    fn number_of(&self, name: &str) -> Option<u32> {
-        let found = self.desk.gpus.iter().position(|gpu| gpu == name).and_then(|number| u32::try_from(number).ok());
-        let said = || name.parse().ok().filter(|number| self.name_of(*number) == name);
-        found.or_else(said)
     }
 
     /// Takes one for a job that runs already.
     pub(crate) fn take_anyway(&self, activity: Activity) -> Seat {
-        let id = self.in_turn(|book| book.take_anyway(activity, self.expected(activity)));
+        let id = self.book().take_anyway(activity, self.expected(activity));
         self.seat(activity, id)
     }
 
@@ -315,7 +217,7 @@ impl Seat {
         let Self { seats, activity, id, .. } = self;
         lock(&seats.desk.seen).insert(*activity, proof);
         self.proof.get_or_init(|| proof);
-        let adjusted = seats.in_turn(|book| book.adjust(*id, seats.need(*activity, proof), seats.now_ms()));
+        let adjusted = seats.book().adjust(*id, seats.need(*activity, proof), seats.now_ms());
         adjusted.map_err(|shortage| {
             Halt::back(ROOM_DELAY, format!("{activity} of a {} sector {shortage}", proof.size_name()))
         })
@@ -323,19 +225,86 @@ impl Seat {
 
     /// Variables that tell a prover which GPU is its own.
     pub(crate) fn env(&self) -> Vec<(OsString, OsString)> {
-        let Some(gpu) = self.gpu.map(|gpu| self.seats.name_of(gpu)) else { return Vec::new() };
-        vec![("CUDA_DEVICE_ORDER".into(), "PCI_BUS_ID".into()), ("CUDA_VISIBLE_DEVICES".into(), gpu.into())]
+        let Some(gpu) = self.gpu else { return Vec::new() };
+        vec![("CUDA_DEVICE_ORDER".into(), "PCI_BUS_ID".into()), ("CUDA_VISIBLE_DEVICES".into(), gpu.to_string().into())]
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         self.seats.book().give(self.id, self.seats.now_ms());
-        self.seats.write();
         self.seats.turned();
     }
 }
 
 #[cfg(test)]
-#[path = "seats_tests.rs"]
-mod tests;
+mod tests {
+    use streams::stage::Stage;
+
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    fn seats(text: &str, slots: &[(Class, u32)]) -> Seats {
+        let config: Config = toml::from_str(text).unwrap();
+        let host = super::super::discover::host(std::path::Path::new("/nowhere"));
+        Seats::new(&config, means(&config, &host, 64), &slots.iter().copied().collect())
+    }
+
+    #[tokio::test]
+    async fn pc2_and_c2_share_one_gpu_and_their_provers_are_told_which() {
+        let seats = seats("machine.gpus = 1", &[(Class::Pc2Gpu, 1), (Class::C2Gpu, 1)]);
+        let pc2 = seats.take(Activity::Stage(Stage::Pc2)).unwrap();
+        assert!(pc2.env().contains(&("CUDA_VISIBLE_DEVICES".into(), "0".into())));
+        assert!(!seats.may_ask(&[Activity::Stage(Stage::C2)]));
+        let mut turns = seats.turns();
+        turns.mark_unchanged();
+        drop(pc2);
+        assert!(turns.has_changed().unwrap());
+        let waits = seats.opens_in(&[Activity::Stage(Stage::Pc2)]).expect("C2 has a head start");
+        assert!(waits < Duration::from_secs(1));
+        assert!(seats.may_ask(&[Activity::Stage(Stage::C2)]));
+        assert!(seats.take(Activity::Stage(Stage::C2)).unwrap().env().len() == 2);
+    }
+
+    #[tokio::test]
+    async fn memory_is_settled_when_the_sector_is_known() {
+        let seats = seats(&format!("machine.memory_bytes = {}", 128 * GIB), &[(Class::Pc1Cpu, 4)]);
+        let proof = SealProof::Drg32GiBV1_1;
+        let held: Vec<Seat> = (0..2).map(|_| seats.take(Activity::Stage(Stage::Pc1)).unwrap()).collect();
+        held.iter().for_each(|seat| seat.settle(proof).unwrap());
+        assert!(!seats.may_ask(&[Activity::Stage(Stage::Pc1)]), "the next one is expected to be as large");
+        assert!(seats.may_ask(&[Activity::Stage(Stage::Pc1), Activity::Stage(Stage::Place)]));
+        drop(held);
+        let one = seats.take(Activity::Stage(Stage::Pc1)).unwrap();
+        one.settle(SealProof::Drg64GiBV1_1).unwrap();
+        one.settle(proof).unwrap();
+        let two = seats.take(Activity::Stage(Stage::Pc1)).unwrap();
+        let Err(Halt::Back { reason, .. }) = two.settle(SealProof::Drg64GiBV1_1) else { panic!("both fit") };
+        assert_eq!(reason, "pc1 of a 64GiB sector needs 113 GiB of memory, 71 of 128 GiB are free");
+    }
+
+    #[tokio::test]
+    async fn slots_that_were_asked_for_are_never_short_of_cores() {
+        for slots in [1, 16, 40, 64, 100] {
+            let seats = seats("machine.gpus = 1", &[(Class::Pc1Cpu, slots), (Class::Pc2Gpu, 1), (Class::C2Gpu, 1)]);
+            let held: Vec<Seat> = (0..slots).map(|_| seats.take(Activity::Stage(Stage::Pc1)).unwrap()).collect();
+            assert!(seats.take(Activity::Stage(Stage::Pc2)).is_ok(), "{slots} PC1 leave no core: {:?}", held.len());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stages_section_overrides_the_table() {
+        let text = "stages.pc1 = { memory_bytes = 1, cores = 0, at_once = 2 }\nmachine.sector_size = \"32GiB\"";
+        let seats = seats(text, &[(Class::Pc1Cpu, 4)]);
+        let held = [seats.take(Activity::Stage(Stage::Pc1)).unwrap(), seats.take(Activity::Stage(Stage::Pc1)).unwrap()];
+        held.iter().for_each(|seat| seat.settle(SealProof::Drg64GiBV1_1).unwrap());
+        assert_eq!(seats.take(Activity::Stage(Stage::Pc1)).unwrap_err(), Shortage::AtOnce { max: 2 });
+    }
+
+    #[test]
+    fn a_sector_size_is_one_that_there_is() {
+        let error = toml::from_str::<Config>("machine.sector_size = \"32GB\"").unwrap_err().to_string();
+        assert!(error.contains("the sizes are 2KiB, 8MiB, 512MiB, 32GiB, 64GiB"), "{error}");
+    }
+}
