@@ -12,7 +12,7 @@
 //!  `CLUSTER next`  │ anything              │ a rebuild or restore is not finished: refuse
 //! ```
 //!
-//! Where it refuses, a person runs `coordinator rebuild`: only that begins another life.
+//! Where it refuses, a person runs `coordinator rebuild` or `coordinator restore`: only those begin another life.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -38,7 +38,7 @@ use crate::{
 
 /// The key of the life that is.
 pub(crate) const CLUSTER: &str = "cluster";
-/// The key of the life that a rebuild is beginning: there only while one is under way, or was cut off.
+/// The key of the life that a rebuild or a restore is beginning: there only while one is under way, or was cut off.
 pub(crate) const NEXT: &str = "next";
 
 /// How often a leader looks whether the queue is still the one it leads.
@@ -108,8 +108,8 @@ pub(crate) struct Found {
     pub(crate) sequences: BTreeMap<String, u64>,
 }
 
-/// Why a life begins that a restore brought back, up to the backup's name.
-pub(crate) const RESTORED: &str = "restored from a backup of";
+/// How the words begin that say why a life begins which a restore brought back.
+pub(crate) const RESTORED: &str = "restored from a backup";
 
 /// What follows from what is found and what is remembered.
 #[derive(Debug, PartialEq, Eq)]

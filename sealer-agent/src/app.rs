@@ -272,7 +272,7 @@ fn plan(home: &Path, config: &Config) -> Result<Plan, CliError> {
     config.machine.cgroup.as_deref().map_or(Ok(()), confine::check)?;
     let sectors = config.machine.sector_size.map(|size| size.0);
     let slots = slots::slots(&config.serve, &config.configured_slots(), means, sectors, config.allow_cpu)?;
-    let seats = Seats::new(config, means, &slots);
+    let seats = Seats::new(config, means, &found.gpus, &slots);
     let stores = open_stores(home, config, &slots)?;
     let program = here::prover(config)?;
     let (agent, dir, lock) = take_name(home, config, &place)?;

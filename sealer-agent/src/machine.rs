@@ -21,9 +21,12 @@ pub(crate) fn hostname() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_owned())
 }
 
-/// What was found on this host.
+/// What was found on this host, of its GPUs those that this agent was given.
 pub(crate) fn discover() -> discover::Host {
-    let host = discover::host(Path::new("/"));
+    let mut host = discover::host(Path::new("/"));
+    if let Ok(visible) = std::env::var("CUDA_VISIBLE_DEVICES") {
+        host.limit_gpus(&visible);
+    }
     let (cpus, cores, l3, nodes) = (host.cpus.len(), host.cores.len(), host.l3.len(), host.nodes.len());
     let gpus: Vec<&str> = host.gpus.iter().map(|gpu| gpu.name.as_str()).collect();
     tracing::info!(cpus, cores, l3, nodes, memory_gib = host.memory_bytes >> 30, ?gpus, "machine");

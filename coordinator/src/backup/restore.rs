@@ -143,7 +143,7 @@ async fn begin(
 
 /// Why a life begins, in the words of `CLUSTER`.
 pub(crate) fn because(backup: &Backup) -> String {
-    format!("{RESTORED} {}", super::name_of(backup.taken_at))
+    format!("{RESTORED} of {}", super::name_of(backup.taken_at))
 }
 
 /// What the backup remembers, where this folder remembers less.

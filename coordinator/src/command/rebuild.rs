@@ -15,7 +15,7 @@ use crate::{
     backup::{self, RestoreError},
     cli,
     config::Config,
-    incarnation::Lives,
+    incarnation::{Lives, RESTORED},
     leader::{LEASE, until_lost},
     miners::Miners,
     rebuild::{GatherError, Options, PoolError, Rebuild, RebuildError, Report},
@@ -58,7 +58,7 @@ pub(crate) async fn restore(config: &Config, data: &Path, args: &cli::Restore) -
             .map_err(failed)?;
         // What the backup did not hold is made anew.
         create_layout(&alone.nats, config).await?;
-        let because = format!("restored from a backup taken in incarnation {}", restored.life.incarnation);
+        let because = format!("{RESTORED} taken in incarnation {}", restored.life.incarnation);
         alone.rebuild(options(&args.patience, false, because)).await
     };
     alone.work(Box::pin(work)).await

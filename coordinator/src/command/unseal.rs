@@ -105,7 +105,7 @@ async fn until_whole(started: &UnsealStarted, limit: Duration, policy: Policy) -
                 }
             },
             // A coordinator that starts again still has the order.
-            Err(error) if !is_late => {
+            Err(error) if !is_late && !error.is_builder() && !error.is_redirect() => {
                 if !std::mem::replace(&mut is_away, true) {
                     let why = host::exit::chain(&error.without_url());
                     eprintln!("the coordinator is away, {} is asked again: {why}", started.url);

@@ -2,11 +2,12 @@
 
 use std::{
     fs,
-    io::Write as _,
+    io::{Read as _, Seek as _, Write as _},
     os::unix::{fs::OpenOptionsExt as _, process::ExitStatusExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -67,10 +68,25 @@ pub(crate) struct Program {
 impl Drop for Program {
     fn drop(&mut self) {
         let _gone_already = kill_process(Pid::from_child(&self.child), Signal::TERM);
-        let _ended_already = self.child.wait();
-        if std::thread::panicking() {
+        wait_or_kill(&mut self.child);
+        if thread::panicking() {
             eprintln!("== {}\n{}", self.log.display(), fs::read_to_string(&self.log).unwrap_or_default());
         }
+    }
+}
+
+/// Waits for the end of a program that was told to stop, or has nothing more to do; whoever does not end is killed.
+fn wait_or_kill(child: &mut Child) -> ExitStatus {
+    let began = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if began.elapsed() > LIMIT {
+            child.kill().unwrap();
+            return child.wait().unwrap();
+        }
+        thread::sleep(LOOK_EVERY);
     }
 }
 
@@ -204,9 +220,19 @@ impl Cluster {
         (program, pid)
     }
 
-    /// Runs a command to its end.
+    /// Runs a command to its end, which comes within the limit or by force.
     pub(crate) fn run(&self, program: &str, args: &[&str]) -> Output {
-        self.command(program).args(args).output().unwrap()
+        let [stdout, stderr] = [(); 2].map(|()| tempfile::tempfile().unwrap());
+        let mut command = self.command(program);
+        command.args(args).stdout(stdout.try_clone().unwrap()).stderr(stderr.try_clone().unwrap());
+        let status = wait_or_kill(&mut command.spawn().unwrap());
+        let [stdout, stderr] = [stdout, stderr].map(|mut file| {
+            let mut text = Vec::new();
+            file.rewind().unwrap();
+            file.read_to_end(&mut text).unwrap();
+            text
+        });
+        Output { status, stdout, stderr }
     }
 
     /// Runs a command that answers in JSON; its exit code, its answer and its talk.

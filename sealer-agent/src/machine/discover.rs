@@ -30,8 +30,10 @@ pub(crate) struct Node {
 }
 
 /// A GPU.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Gpu {
+    /// What CUDA calls it: its number by bus, or the UUID by which this agent was given it.
+    pub(crate) id: String,
     pub(crate) name: String,
     /// The NUMA node it is attached to, where that is known.
     pub(crate) node: Option<u32>,
@@ -81,15 +83,16 @@ fn nodes(root: &Path) -> Vec<Node> {
 fn gpus(root: &Path) -> Vec<Gpu> {
     let mut buses: Vec<String> = names(&root.join("proc/driver/nvidia/gpus"));
     buses.sort();
-    let of_driver = |bus: String| {
+    let of_driver = |(id, bus): (usize, String)| {
         let text = fs::read_to_string(root.join("proc/driver/nvidia/gpus").join(&bus).join("information"));
         let text = text.unwrap_or_default();
         let model = text.lines().find_map(|line| line.strip_prefix("Model:")).map(str::trim);
         let node = word(&root.join("sys/bus/pci/devices").join(&bus).join("numa_node"));
-        Gpu { name: model.unwrap_or("NVIDIA").to_owned(), node: node.and_then(|node| node.parse().ok()) }
+        let name = model.unwrap_or("NVIDIA").to_owned();
+        Gpu { id: id.to_string(), name, node: node.and_then(|node| node.parse().ok()) }
     };
     if !buses.is_empty() {
-        return buses.into_iter().map(of_driver).collect();
+        return buses.into_iter().enumerate().map(of_driver).collect();
     }
     let devices = names(&root.join("dev"));
     let is_nvidia = |name: &&String| name.strip_prefix("nvidia").is_some_and(|rest| rest.parse::<u32>().is_ok());
@@ -98,7 +101,7 @@ fn gpus(root: &Path) -> Vec<Gpu> {
         0 => (usize::from(devices.iter().any(|name| name == "dri")), "GPU"),
         count => (count, "NVIDIA"),
     };
-    vec![Gpu { name: name.to_owned(), node: None }; count]
+    (0..count).map(|id| Gpu { id: id.to_string(), name: name.to_owned(), node: None }).collect()
 }
 
 fn names(dir: &Path) -> Vec<String> {
@@ -119,6 +122,22 @@ fn kib(file: &Path, name: &str) -> u64 {
     let text = fs::read_to_string(file).unwrap_or_default();
     let value = text.lines().find_map(|line| line.split_once(name)?.1.split_ascii_whitespace().next()?.parse().ok());
     value.unwrap_or(0u64) * 1024
+}
+
+impl Host {
+    /// Leaves the GPUs that `CUDA_VISIBLE_DEVICES` names, in its order; as CUDA does, up to the first that is none.
+    pub(crate) fn limit_gpus(&mut self, visible: &str) {
+        let there = std::mem::take(&mut self.gpus);
+        for id in visible.split(',').map(str::trim) {
+            let is_uuid = id.starts_with("GPU-") || id.starts_with("MIG-");
+            match there.iter().find(|gpu| gpu.id == id) {
+                _ if self.gpus.iter().any(|gpu| gpu.id == id) => {}
+                Some(gpu) => self.gpus.push(gpu.clone()),
+                None if is_uuid => self.gpus.push(Gpu { id: id.to_owned(), name: "NVIDIA".to_owned(), node: None }),
+                None => break,
+            }
+        }
+    }
 }
 
 impl Cpus {

@@ -111,3 +111,21 @@ fn lists_of_processors_are_read_and_written() {
         assert!(round(bad).is_err(), "{bad}");
     }
 }
+
+#[test]
+fn gpus_that_were_not_given_are_not_there() {
+    let gpu = |id: &str, name: &str| Gpu { id: id.to_owned(), name: name.to_owned(), node: None };
+    let given = |visible: &str| {
+        let mut found = host(Path::new("/nowhere"));
+        found.gpus = vec![gpu("0", "A"), gpu("1", "B")];
+        found.limit_gpus(visible);
+        found.gpus
+    };
+    assert_eq!(given("1"), [gpu("1", "B")]);
+    assert_eq!(given("1, 0"), [gpu("1", "B"), gpu("0", "A")]);
+    assert_eq!(given("GPU-8f2c"), [gpu("GPU-8f2c", "NVIDIA")]);
+    assert_eq!(given("0,0,7,1"), [gpu("0", "A")], "up to the first that is none");
+    for none in ["", "-1", "NoDevFiles"] {
+        assert_eq!(given(none), []);
+    }
+}

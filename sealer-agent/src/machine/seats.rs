@@ -14,7 +14,7 @@ use super::{
     activity::Activity,
     book::{Book, HoldId, Means, Need, Rule, Shortage},
     config::StageSection,
-    discover::Host,
+    discover::{Gpu, Host},
     eta::Durations,
     needs,
 };
@@ -48,6 +48,8 @@ pub(crate) struct Seats {
 #[derive(Debug)]
 struct Desk {
     book: Mutex<Book>,
+    /// What CUDA calls the GPUs that were found. Those that only the configuration knows of go by their numbers.
+    gpus: Vec<String>,
     /// How often the book has changed.
     turns: watch::Sender<u64>,
     sections: BTreeMap<Activity, StageSection>,
@@ -63,7 +65,7 @@ struct Desk {
 
 impl Seats {
     /// Those of an agent that serves these slots.
-    pub(crate) fn new(config: &Config, means: Means, slots: &BTreeMap<Class, u32>) -> Self {
+    pub(crate) fn new(config: &Config, means: Means, gpus: &[Gpu], slots: &BTreeMap<Class, u32>) -> Self {
         let rule = |section: &StageSection| Rule {
             at_once: section.at_once,
             stagger_ms: millis(section.stagger.unwrap_or_default()),
@@ -77,6 +79,7 @@ impl Seats {
         let pc1_cores = means.cores.saturating_sub(beside) / slots_of(Class::Pc1Cpu).max(1);
         Self::over(Desk {
             book: Mutex::new(Book::new(means, rules, config.machine.locks.clone())),
+            gpus: gpus.iter().map(|gpu| gpu.id.clone()).collect(),
             turns: watch::Sender::default(),
             sections: config.stages.clone(),
             served: Activity::all().filter(|activity| slots.contains_key(&activity.class())).collect(),
@@ -93,7 +96,7 @@ impl Seats {
     #[cfg(any(test, feature = "simulated"))]
     pub(crate) fn unlimited() -> Self {
         let means = Means { cores: u32::MAX, memory_bytes: u64::MAX, gpus: 0 };
-        Self::new(&Config::default(), means, &BTreeMap::new())
+        Self::new(&Config::default(), means, &[], &BTreeMap::new())
     }
 
     fn over(desk: Desk) -> Self {
@@ -225,8 +228,10 @@ impl Seat {
 
     /// Variables that tell a prover which GPU is its own.
     pub(crate) fn env(&self) -> Vec<(OsString, OsString)> {
-        let Some(gpu) = self.gpu else { return Vec::new() };
-        vec![("CUDA_DEVICE_ORDER".into(), "PCI_BUS_ID".into()), ("CUDA_VISIBLE_DEVICES".into(), gpu.to_string().into())]
+        let Some(number) = self.gpu else { return Vec::new() };
+        let found = usize::try_from(number).ok().and_then(|number| self.seats.desk.gpus.get(number));
+        let gpu = found.cloned().unwrap_or_else(|| number.to_string());
+        vec![("CUDA_DEVICE_ORDER".into(), "PCI_BUS_ID".into()), ("CUDA_VISIBLE_DEVICES".into(), gpu.into())]
     }
 }
 
@@ -248,7 +253,7 @@ mod tests {
     fn seats(text: &str, slots: &[(Class, u32)]) -> Seats {
         let config: Config = toml::from_str(text).unwrap();
         let host = super::super::discover::host(std::path::Path::new("/nowhere"));
-        Seats::new(&config, means(&config, &host, 64), &slots.iter().copied().collect())
+        Seats::new(&config, means(&config, &host, 64), &host.gpus, &slots.iter().copied().collect())
     }
 
     #[tokio::test]
@@ -265,6 +270,19 @@ mod tests {
         assert!(waits < Duration::from_secs(1));
         assert!(seats.may_ask(&[Activity::Stage(Stage::C2)]));
         assert!(seats.take(Activity::Stage(Stage::C2)).unwrap().env().len() == 2);
+    }
+
+    #[tokio::test]
+    async fn provers_get_the_gpus_that_their_agent_was_given() {
+        let mut host = super::super::discover::host(std::path::Path::new("/nowhere"));
+        host.gpus = ["0", "1", "2"].map(|id| Gpu { id: id.to_owned(), ..Gpu::default() }).to_vec();
+        host.limit_gpus("2,1");
+        let config = Config::default();
+        let seats = Seats::new(&config, means(&config, &host, 64), &host.gpus, &BTreeMap::from([(Class::C2Gpu, 2)]));
+        let held = [(); 2].map(|()| seats.take(Activity::Stage(Stage::C2)).unwrap());
+        let told: Vec<_> = held.iter().map(|seat| seat.env().pop().unwrap().1).collect();
+        assert_eq!(told, ["2", "1"]);
+        assert_eq!(seats.take(Activity::Stage(Stage::Pc2)).unwrap_err(), Shortage::Gpu { total: 2 });
     }
 
     #[tokio::test]

@@ -12,23 +12,30 @@ use tokio_util::io::ReaderStream;
 const CHUNK_BYTES: usize = 1 << 20;
 /// How long a receiver that is away is waited for: hours of unsealing are not thrown away for its restart.
 const AWAY_MAX: Duration = Duration::from_secs(600);
+/// One that always breaks off is not asked for ever.
+const TRIES_MAX: u32 = 200;
 const AGAIN_FIRST: Duration = Duration::from_secs(1);
 const AGAIN_MAX: Duration = Duration::from_secs(15);
 
 /// Sends the payload, which is the head of `file`, by HTTP `PUT`; returns its digest.
 pub(crate) async fn put(http: &reqwest::Client, file: &Path, order: &UnsealOrder) -> anyhow::Result<Bytes32> {
     let digest = digest(file, order.payload_bytes).await.with_context(|| format!("read {}", file.display()))?;
-    let began = Instant::now();
-    let mut pauses = Backoff::new(AGAIN_FIRST, AGAIN_MAX).delays();
+    let plan = Backoff::new(AGAIN_FIRST, AGAIN_MAX);
+    let (mut away_since, mut failures) = (Instant::now(), 0_u32);
     loop {
-        let payload = tokio::fs::File::open(file).await?.take(order.payload_bytes);
+        let (payload, tried) = (tokio::fs::File::open(file).await?.take(order.payload_bytes), Instant::now());
         let Err(error) = send(http, payload, order).await else { return Ok(digest) };
-        match pauses.next().filter(|_| is_away(&error) && began.elapsed() < AWAY_MAX) {
-            Some(pause) => {
+        failures = failures.saturating_add(1);
+        if failures == 1 || tried.elapsed() > AGAIN_MAX {
+            // It was there until now.
+            away_since = Instant::now();
+        }
+        match plan.delay_after(failures).filter(|_| is_away(&error) && away_since.elapsed() < AWAY_MAX) {
+            Some(pause) if failures < TRIES_MAX => {
                 tracing::warn!("deliver to {}, tried again: {}", order.deliver_to, host::exit::chain(&error));
                 tokio::time::sleep(pause).await;
             }
-            None => return Err(error.into()),
+            _ => return Err(error.into()),
         }
     }
 }
@@ -47,9 +54,10 @@ async fn send(
         .map(drop)
 }
 
-/// Whether this says nothing of the payload.
-fn is_away(error: &reqwest::Error) -> bool {
-    error.status().map_or_else(|| !error.is_builder(), |status| status.is_server_error())
+/// Whether this says nothing of the payload, and may pass.
+pub(super) fn is_away(error: &reqwest::Error) -> bool {
+    let is_ours = error.is_builder() || error.is_redirect();
+    error.status().map_or(!is_ours, |status| status.is_server_error())
 }
 
 /// The digest of the first `bytes` bytes, which must be there.

@@ -18,6 +18,8 @@ use tokio::{
     io::{AsyncSeekExt as _, AsyncWriteExt as _},
 };
 
+use super::deliver::is_away;
+
 /// Why a try ended.
 #[derive(Debug)]
 pub(super) enum Broken {
@@ -65,7 +67,10 @@ impl Part {
         if self.bytes > 0 {
             request = request.header(header::RANGE, format!("bytes={}-", self.bytes));
         }
-        let mut answer = request.send().await.map_err(|error| Broken::ForNow(told(piece, error)))?;
+        let mut answer = request.send().await.map_err(|error| match is_away(&error) {
+            true => Broken::ForNow(told(piece, error)),
+            false => Broken::ForGood(told(piece, error)),
+        })?;
         let from = from(&piece.url, answer.url());
         check_status(answer.status(), &from)?;
         if !self.continues(&answer) {
