@@ -17,7 +17,10 @@ use crate::{
     halt::{BUSY_DELAY, Halt},
     job_dir::{self, AgentDir, Found, JobDir, Left, Order, Ordered},
     journal::Journal,
-    machine::{activity::Activity, seats::Seat},
+    machine::{
+        activity::Activity,
+        seats::{Seat, VISIBLE_GPUS},
+    },
     parting,
     process::{self, ProcessId},
     runner::{Claimed, Runner, Share, sector_span},
@@ -33,6 +36,8 @@ const NO_RECORD_MAX: Duration = Duration::from_secs(3600);
 pub(crate) struct Adopted {
     pub(crate) dir: JobDir,
     pub(crate) order: Order,
+    /// The GPU that its prover was given, if it still works and was given one.
+    gpu: Option<String>,
     /// When the job began.
     pub(crate) started_at: Timestamp,
 }
@@ -102,11 +107,13 @@ pub(crate) fn own(
 /// Takes a job over, if there is something to go on with.
 fn take_over(dir: &AgentDir, process: &ProcessId, found: &Found) -> anyhow::Result<Option<Adopted>> {
     let Some(order) = found.order.clone().filter(Order::outlives_its_agent) else { return Ok(None) };
-    if job_dir::left(&found.path)? == Left::Nothing {
-        return Ok(None);
-    }
+    let gpu = match job_dir::left(&found.path)? {
+        Left::Nothing => return Ok(None),
+        Left::Result => None,
+        Left::Running(prover) => process::variable(prover.process.pid, VISIBLE_GPUS),
+    };
     let taken = dir.take_over(found, process)?;
-    Ok(taken.map(|dir| Adopted { dir, order, started_at: found.owner.started_at }))
+    Ok(taken.map(|dir| Adopted { dir, order, gpu, started_at: found.owner.started_at }))
 }
 
 fn id_of(path: &std::path::Path) -> Option<uuid::Uuid> {
@@ -138,7 +145,7 @@ impl Runner {
     /// Goes on with a job of an earlier run, with or without its task.
     pub(crate) async fn adopt(&self, waiting: Waiting, ack_wait: Duration) {
         let Waiting { adopted, pointer } = waiting;
-        let seat = self.seats.take_anyway(Activity::of(&adopted.order));
+        let seat = self.seats.take_anyway(Activity::of(&adopted.order), adopted.gpu.as_deref());
         match adopted.order.what.clone() {
             Ordered::Partition { task } => {
                 let class = adopted.order.class;

@@ -79,7 +79,7 @@ impl Bench {
         let posted = self.board.begin(self.dir.id(), job);
         let work = prover::job::Work::TreeD { staged: None, cache: self.home.path().join("cache") };
         let request = Request { proof: SealProof::Drg2KiBV1_1, work };
-        let seat = Seats::unlimited().take_anyway(Activity::Stage(Stage::TreeD));
+        let seat = Seats::unlimited().take_anyway(Activity::Stage(Stage::TreeD), None);
         self.prover
             .run(
                 &AtWork {

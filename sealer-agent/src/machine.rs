@@ -24,7 +24,7 @@ pub(crate) fn hostname() -> io::Result<String> {
 /// What was found on this host, of its GPUs those that this agent was given.
 pub(crate) fn discover() -> discover::Host {
     let mut host = discover::host(Path::new("/"));
-    if let Ok(visible) = std::env::var("CUDA_VISIBLE_DEVICES") {
+    if let Ok(visible) = std::env::var(seats::VISIBLE_GPUS) {
         host.limit_gpus(&visible);
     }
     let (cpus, cores, l3, nodes) = (host.cpus.len(), host.cores.len(), host.l3.len(), host.nodes.len());

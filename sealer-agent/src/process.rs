@@ -95,6 +95,13 @@ pub(crate) fn provers_of(job: &Path) -> io::Result<Vec<u32>> {
     Ok(pids)
 }
 
+/// A variable of a process, as it was when its program started.
+pub(crate) fn variable(pid: u32, name: &str) -> Option<String> {
+    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let value = |pair| str::from_utf8(pair).ok()?.strip_prefix(name)?.strip_prefix('=');
+    environment.split(|b| *b == 0).find_map(value).map(str::to_owned)
+}
+
 /// `None` for a process that is gone, or dead and not yet reaped.
 fn start_ticks(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -118,6 +125,20 @@ mod tests {
         assert!(me.is_alive());
         assert!(!ProcessId { started: me.started - 1, ..me.clone() }.is_alive());
         assert!(!ProcessId { boot: "another".to_owned(), ..me }.is_alive());
+    }
+
+    #[test]
+    fn a_variable_is_the_one_that_the_process_was_started_with() {
+        let mut child = Command::new("sleep").arg("600").env("CUDA_VISIBLE_DEVICES", "3").spawn().unwrap();
+        let began = Instant::now();
+        while variable(child.id(), "CUDA_VISIBLE_DEVICES").as_deref() != Some("3") {
+            assert!(began.elapsed() < GONE_MAX, "its program never started");
+            thread::yield_now();
+        }
+        assert_eq!(variable(child.id(), "CUDA_VISIBLE"), None);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(variable(child.id(), "CUDA_VISIBLE_DEVICES"), None, "it is gone");
     }
 
     #[test]

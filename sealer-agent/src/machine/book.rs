@@ -193,12 +193,12 @@ impl Book {
         self.fits(activity, need, now_ms)?;
         self.hungry.remove(&activity);
         self.started_ms.insert(activity, now_ms);
-        Ok(self.enter(activity, need))
+        Ok(self.enter(activity, need, None))
     }
 
-    /// Enters a job that runs already, whether it fits or not.
-    pub(crate) fn take_anyway(&mut self, activity: Activity, need: Need) -> HoldId {
-        self.enter(activity, need)
+    /// Enters a job that runs already, whether it fits or not, on the GPU that it has.
+    pub(crate) fn take_anyway(&mut self, activity: Activity, need: Need, gpu: Option<u32>) -> HoldId {
+        self.enter(activity, need, gpu)
     }
 
     /// Says what a job takes, now that its sector is known. What does not fit is waited for by what is less urgent, and
@@ -240,9 +240,10 @@ impl Book {
         self.held.get(&id).map_or(0, |hold| hold.number)
     }
 
-    fn enter(&mut self, activity: Activity, need: Need) -> HoldId {
+    fn enter(&mut self, activity: Activity, need: Need, has: Option<u32>) -> HoldId {
         let taken: BTreeSet<u32> = self.held.values().filter_map(|hold| hold.gpu).collect();
-        let gpu = if need.gpu { (0..self.means.gpus).find(|gpu| !taken.contains(gpu)) } else { None };
+        let free = || (0..self.means.gpus).find(|gpu| !taken.contains(gpu));
+        let gpu = if need.gpu { has.or_else(free) } else { None };
         let of_its_kind = self.held.values().filter(|hold| hold.activity == activity);
         let numbers: BTreeSet<usize> = of_its_kind.map(|hold| hold.number).collect();
         let number = (0..=numbers.len()).find(|number| !numbers.contains(number)).unwrap_or_default();
@@ -301,7 +302,7 @@ impl Book {
     /// Whether this would take what something more urgent waits for.
     fn yields(&self, activity: Activity, need: Need, now_ms: u64) -> Option<Shortage> {
         let mut after = self.clone();
-        after.enter(activity, need);
+        after.enter(activity, need, None);
         let more_urgent = self.hungry.iter().filter(|(other, (_, until_ms))| {
             urgency(**other) < urgency(activity) && now_ms < *until_ms && **other != activity
         });

@@ -38,6 +38,14 @@ fn each_job_has_a_gpu_of_its_own_and_gives_it_back() {
 }
 
 #[test]
+fn a_job_that_runs_already_keeps_its_gpu() {
+    let mut book = plain(means());
+    let adopted = book.take_anyway(Activity::Stage(Stage::Pc2), gpu(1), Some(1));
+    let next = book.take(Activity::Stage(Stage::C2), gpu(1), 0).unwrap();
+    assert_eq!((book.gpu(adopted), book.gpu(next)), (Some(1), Some(0)));
+}
+
+#[test]
 fn every_shortage_says_what_there_is_too_little_of() {
     let mut book = plain(means());
     let memory = book.take(Activity::Stage(Stage::C2), cpu(1, 300), 0).unwrap_err();
@@ -129,8 +137,8 @@ fn what_can_never_fit_is_not_waited_for() {
 #[test]
 fn what_runs_already_is_entered_whether_it_fits_or_not() {
     let mut book = plain(Means { gpus: 1, ..means() });
-    let first = book.take_anyway(Activity::Stage(Stage::C2), gpu(200));
-    let second = book.take_anyway(Activity::Stage(Stage::C2), gpu(200));
+    let first = book.take_anyway(Activity::Stage(Stage::C2), gpu(200), None);
+    let second = book.take_anyway(Activity::Stage(Stage::C2), gpu(200), None);
     assert_eq!((book.gpu(first), book.gpu(second)), (Some(0), None));
     assert_eq!(book.free().memory_bytes, 0);
     book.take(Activity::Stage(Stage::Place), Need::default(), 0).expect("it takes nothing");
@@ -230,7 +238,7 @@ proptest! {
         let mut book = plain(means());
         let ran: Vec<HoldId> = before.into_iter().filter_map(|(a, need)| book.take(a, need, 0).ok()).collect();
         let wanted = Need { cores: wanted.0, memory_bytes: wanted.1 * GIB, gpu: true };
-        let waits = book.take_anyway(Activity::WindowPost, Need::default());
+        let waits = book.take_anyway(Activity::WindowPost, Need::default(), None);
         let fitted = book.adjust(waits, wanted, 0).is_ok();
         book.give(waits, 0);
         let less_urgent = |a: Activity| urgency(a) > 0;

@@ -23,6 +23,8 @@ use crate::{
     halt::{Halt, ROOM_DELAY},
 };
 
+/// The variable that names a prover's GPU.
+pub(crate) const VISIBLE_GPUS: &str = "CUDA_VISIBLE_DEVICES";
 /// Cores that one PC1 keeps busy, if there are so many.
 const PC1_CORES_MAX: u32 = 4;
 
@@ -50,6 +52,7 @@ struct Desk {
     book: Mutex<Book>,
     /// What CUDA calls the GPUs that were found. Those that only the configuration knows of go by their numbers.
     gpus: Vec<String>,
+    gpus_max: u32,
     /// How often the book has changed.
     turns: watch::Sender<u64>,
     sections: BTreeMap<Activity, StageSection>,
@@ -80,6 +83,7 @@ impl Seats {
         Self::over(Desk {
             book: Mutex::new(Book::new(means, rules, config.machine.locks.clone())),
             gpus: gpus.iter().map(|gpu| gpu.id.clone()).collect(),
+            gpus_max: means.gpus,
             turns: watch::Sender::default(),
             sections: config.stages.clone(),
             served: Activity::all().filter(|activity| slots.contains_key(&activity.class())).collect(),
@@ -126,10 +130,21 @@ impl Seats {
         Ok(self.seat(activity, id))
     }
 
-    /// Takes one for a job that runs already.
-    pub(crate) fn take_anyway(&self, activity: Activity) -> Seat {
-        let id = self.book().take_anyway(activity, self.expected(activity));
+    /// Takes one for a job that runs already, on the GPU of this name.
+    pub(crate) fn take_anyway(&self, activity: Activity, gpu: Option<&str>) -> Seat {
+        let number = gpu.and_then(|gpu| self.number_of(gpu));
+        let id = self.book().take_anyway(activity, self.expected(activity), number);
         self.seat(activity, id)
+    }
+
+    /// What CUDA calls a GPU.
+    fn name_of(&self, gpu: u32) -> String {
+        let found = usize::try_from(gpu).ok().and_then(|gpu| self.desk.gpus.get(gpu));
+        found.cloned().unwrap_or_else(|| gpu.to_string())
+    }
+
+    fn number_of(&self, name: &str) -> Option<u32> {
+        (0..self.desk.gpus_max).find(|gpu| self.name_of(*gpu) == name)
     }
 
     fn seat(&self, activity: Activity, id: HoldId) -> Seat {
@@ -228,10 +243,8 @@ impl Seat {
 
     /// Variables that tell a prover which GPU is its own.
     pub(crate) fn env(&self) -> Vec<(OsString, OsString)> {
-        let Some(number) = self.gpu else { return Vec::new() };
-        let found = usize::try_from(number).ok().and_then(|number| self.seats.desk.gpus.get(number));
-        let gpu = found.cloned().unwrap_or_else(|| number.to_string());
-        vec![("CUDA_DEVICE_ORDER".into(), "PCI_BUS_ID".into()), ("CUDA_VISIBLE_DEVICES".into(), gpu.into())]
+        let Some(gpu) = self.gpu.map(|gpu| self.seats.name_of(gpu)) else { return Vec::new() };
+        vec![("CUDA_DEVICE_ORDER".into(), "PCI_BUS_ID".into()), (VISIBLE_GPUS.into(), gpu.into())]
     }
 }
 
@@ -282,7 +295,9 @@ mod tests {
         let held = [(); 2].map(|()| seats.take(Activity::Stage(Stage::C2)).unwrap());
         let told: Vec<_> = held.iter().map(|seat| seat.env().pop().unwrap().1).collect();
         assert_eq!(told, ["2", "1"]);
-        assert_eq!(seats.take(Activity::Stage(Stage::Pc2)).unwrap_err(), Shortage::Gpu { total: 2 });
+        drop(held);
+        let _adopted = seats.take_anyway(Activity::Stage(Stage::C2), Some("2"));
+        assert_eq!(seats.take(Activity::Stage(Stage::C2)).unwrap().env().pop().unwrap().1, "1");
     }
 
     #[tokio::test]
